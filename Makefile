@@ -1,0 +1,35 @@
+# The two commands: `make demo` and `make test`. Both do all the set-up that a fresh machine needs.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo test lint format lock setup clean
+
+demo: setup
+	@$(BIN)/python -m local_stack demo $(ARGS)
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+# After a change of a dependency: resolve anew and write down what an install uses.
+lock: setup
+	$(BIN)/uv lock --upgrade
+	$(BIN)/uv export --quiet --all-packages --no-hashes --no-header --no-annotate --output-file requirements.txt
+
+setup: .venv/installed
+
+.venv/installed: requirements.txt pyproject.toml $(wildcard */pyproject.toml */*/pyproject.toml)
+	@deploy/local/setup "$(PYTHON)"
+	@touch $@
+
+clean:
+	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache
