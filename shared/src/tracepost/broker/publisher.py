@@ -1,0 +1,219 @@
+"""Group commit: whatever is published while confirms are in flight travels together in the next AMQP message."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import structlog
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import DeliveryError, PublishError
+
+from tracepost import events, metrics
+from tracepost.broker.session import LOST, Session, check_exchanges
+from tracepost.events import AnyEvent
+from tracepost.runner import background
+from tracepost.topology import EVENTS, EXCHANGES
+
+log = structlog.get_logger()
+
+MOST_EVENTS = 500  # in one AMQP message
+MOST_BYTES = 512 * 1024  # in one AMQP message; a single larger element still travels, alone
+MOST_IN_FLIGHT = 4
+MOST_WAITING_BYTES = 32 * 1024 * 1024
+
+
+class NotConfirmed(Exception):
+    """The broker did not confirm within the time limit; it may have the message all the same."""
+
+
+class Unroutable(Exception):
+    """The broker confirmed that no queue takes the message: the topology is not as it should be."""
+
+
+Route = tuple[str, str]  # exchange, routing key
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    content: bytes | Message  # an encoded event, or a message that travels as it is
+    deadline: float
+    confirmed: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def size(self) -> int:
+        return 200 + len(self.content if isinstance(self.content, bytes) else self.content.body)
+
+
+class Publisher:
+    """Publishes over one supervised session of its own; every caller awaits the confirm of its own element."""
+
+    def __init__(self, url: str, *, timeout: float = 30.0) -> None:
+        self.session = Session("publisher", url, self._use)
+        self._timeout = timeout
+        self._waiting: dict[Route, deque[_Entry]] = {}
+        self._bytes = 0
+        self._turn, self._freed, self._arrived = asyncio.Lock(), asyncio.Event(), asyncio.Event()
+
+    async def publish(self, event: AnyEvent, exchange: str = EVENTS, key: str | None = None) -> None:
+        """Return when the broker has confirmed the event; NotConfirmed or Unroutable if it has not."""
+        await self._deliver((exchange, key or event.name), events.encode(event))
+
+    async def send(self, message: Message, exchange: str, key: str) -> None:
+        """The same for a message that travels as it is."""
+        await self._deliver((exchange, key), message)
+
+    async def run(self) -> None:
+        """Keep the session and the callers' time limits; runs for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.session.supervise())
+            group.create_task(self._expire())
+
+    async def _deliver(self, route: Route, content: bytes | Message) -> None:
+        entry = _Entry(content, time.monotonic() + self._timeout)
+        await self._make_room(entry)
+        try:
+            self._waiting.setdefault(route, deque()).append(entry)
+            self._arrived.set()
+            await entry.confirmed
+        finally:
+            self._bytes -= entry.size
+            self._freed.set()
+
+    async def _make_room(self, entry: _Entry) -> None:
+        if self._bytes + entry.size > MOST_WAITING_BYTES:
+            try:
+                async with asyncio.timeout(self._timeout), self._turn:
+                    while self._bytes and self._bytes + entry.size > MOST_WAITING_BYTES:
+                        self._freed.clear()
+                        await self._freed.wait()
+            except TimeoutError:
+                raise NotConfirmed(self._reason()) from None
+        self._bytes += entry.size
+
+    async def _use(self, channel: AbstractChannel) -> None:
+        await check_exchanges(channel, EXCHANGES)
+        self.session.up()
+        slots = asyncio.Semaphore(MOST_IN_FLIGHT)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    await self._arrived.wait()
+                    await slots.acquire()
+                    if taken := self._take():
+                        group.create_task(self._send(channel, slots, *taken))
+                    else:
+                        self._arrived.clear()
+                        slots.release()
+        except* LOST as errors:
+            raise ConnectionError(str(errors.exceptions[0])) from errors
+
+    def _take(self) -> tuple[Route, list[_Entry]] | None:
+        """The next batch of one route; the route goes to the back of the line."""
+        while self._waiting:
+            route, line = next(iter(self._waiting.items()))
+            del self._waiting[route]
+            batch = _cut(line)
+            if line:
+                self._waiting[route] = line
+            if batch:
+                return route, batch
+        return None
+
+    async def _send(
+        self, channel: AbstractChannel, slots: asyncio.Semaphore, route: Route, batch: list[_Entry]
+    ) -> None:
+        started = time.monotonic()
+        result = "lost"
+        try:
+            exchange = await channel.get_exchange(route[0], ensure=False)
+            left = max(0.05, batch[-1].deadline - started)
+            await exchange.publish(_message(batch), route[1], mandatory=True, timeout=left)
+            result = "confirmed"
+            _settle(batch, None)
+        except PublishError:
+            result = "unroutable"
+            _settle(
+                batch, Unroutable(f"no queue is bound to {route[0]} for {route[1]}: run `tracepost topology apply`")
+            )
+        except DeliveryError:
+            result = "refused"
+            _settle(batch, NotConfirmed(f"the broker refused a message to {route[0]}: a queue is full"))
+        except TimeoutError:
+            result = "expired"
+            _settle(batch, NotConfirmed(self._reason()))
+        finally:
+            if result == "lost":  # with its channel: the next channel takes it again
+                self._waiting.setdefault(route, deque()).extendleft(reversed(batch))
+                self._arrived.set()
+            slots.release()
+            metrics.PUBLISHED.labels(route[0] or "reply", route[1] if route[0] else "", result).inc(len(batch))
+            metrics.CONFIRM_SECONDS.observe(time.monotonic() - started)
+
+    async def _expire(self) -> None:
+        """Tell the callers whose time limit passed while their element waited for a channel."""
+        while True:
+            await asyncio.sleep(min(1.0, self._timeout / 10))
+            now = time.monotonic()
+            for line in self._waiting.values():
+                while line and line[0].deadline <= now:
+                    _settle([line.popleft()], NotConfirmed(self._reason()))
+
+    def _reason(self) -> str:
+        return self.session.fault or f"RabbitMQ did not confirm within {self._timeout:g} s"
+
+
+def _cut(line: deque[_Entry]) -> list[_Entry]:
+    """Take from the line what fits into one AMQP message, leaving out what nobody waits for any more."""
+    batch: list[_Entry] = []
+    size = 0
+    while line and len(batch) < MOST_EVENTS and size < MOST_BYTES:
+        entry = line.popleft()
+        if entry.confirmed.done():
+            continue
+        if isinstance(entry.content, Message) and batch:
+            line.appendleft(entry)
+            break
+        batch.append(entry)
+        size += entry.size
+        if isinstance(entry.content, Message):
+            break
+    return batch
+
+
+def _message(batch: list[_Entry]) -> Message:
+    bodies = [entry.content for entry in batch if isinstance(entry.content, bytes)]
+    if not bodies:
+        assert isinstance(batch[0].content, Message)
+        message = batch[0].content
+    elif len(bodies) == 1:
+        message = Message(bodies[0], content_type=events.EVENT_TYPE)
+    else:
+        message = Message(events.join(bodies), content_type=events.BATCH_TYPE)
+    message.delivery_mode = DeliveryMode.PERSISTENT
+    # aiormq finds a returned message by this id: no two in flight may share it.
+    message.message_id = message.message_id or str(uuid4())
+    return message
+
+
+def _settle(batch: list[_Entry], error: Exception | None) -> None:
+    for entry in batch:
+        if not entry.confirmed.done():
+            if error:
+                entry.confirmed.set_exception(error)
+            else:
+                entry.confirmed.set_result(None)
+
+
+@asynccontextmanager
+async def publishing(url: str, *, timeout: float = 30.0) -> AsyncIterator[Publisher]:
+    """A publisher that runs until the block ends."""
+    publisher = Publisher(url, timeout=timeout)
+    async with background(publisher.run()):
+        yield publisher

@@ -1,0 +1,36 @@
+"""Every metric, declared once; labels come from closed sets, never from addresses or ids."""
+
+from importlib.metadata import version
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+BUILD = Info("tracepost_build", "The running version")
+BUILD.info({"version": version("tracepost")})
+
+AMQP_CONNECTED = Gauge("tracepost_amqp_connected", "1 while the session to RabbitMQ stands", ["session"])
+PUBLISHED = Counter("tracepost_published_total", "Messages and events published", ["exchange", "key", "result"])
+CONFIRM_SECONDS = Histogram("tracepost_confirm_seconds", "From publishing an AMQP message to its confirm")
+CONSUMED = Counter("tracepost_consumed_total", "Elements taken from a queue and settled", ["queue", "result"])
+DEAD_LETTERED = Counter("tracepost_dead_lettered_total", "Elements set apart as dead letters", ["queue", "code"])
+HANDLER_RETRIES = Counter("tracepost_handler_retries_total", "Batches tried again in process", ["queue"])
+
+ATTEMPTS = Counter(
+    "tracepost_smtp_attempts_total", "Delivery attempts by outcome and bounce class", ["outcome", "bounce_class"]
+)
+SMTP_SECONDS = Histogram("tracepost_smtp_session_seconds", "From connecting to the outcome of one attempt")
+OUTBOX_OLDEST = Gauge("tracepost_outbox_oldest_seconds", "Age of the oldest event not yet published")
+
+PIXELS = Counter("tracepost_pixel_requests_total", "Pixel requests by verdict", ["verdict"])
+OPENS_LOST = Counter("tracepost_pixel_opens_lost_total", "Opens that could not be published")
+
+REPORTS = Counter("tracepost_reports_total", "Returned mails and complaints by kind and result", ["kind", "result"])
+
+FOLD_BATCH = Histogram(
+    "tracepost_fold_batch_events", "Events in one fold transaction", buckets=(1, 10, 50, 100, 500, 1000, 5000)
+)
+FOLD_LAG = Histogram(
+    "tracepost_fold_lag_seconds",
+    "From an event's time to its commit",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300, 3600),
+)
+DUPLICATES = Counter("tracepost_duplicate_events_total", "Events that were stored already")

@@ -1,0 +1,86 @@
+"""Problem documents (RFC 9457): how a fault is told, over HTTP and beside a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
+
+PROBLEM_TYPE = "application/problem+json"
+MOST_FAULTS = 50
+MOST_BYTES = 8_000
+
+
+class Fault(BaseModel):
+    """One thing that is wrong, and where: `pointer` is a JSON Pointer (RFC 6901)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pointer: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """What went wrong, with a stable `code` for programs and words for people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    code: str
+    title: str
+    status: int = 422
+    detail: str | None = None
+    errors: tuple[Fault, ...] = ()
+    more_errors: int = Field(0, description="faults left out to keep the document short")
+
+    def document(self) -> bytes:
+        """The problem as JSON, at most MOST_BYTES long."""
+        shown = self
+        while len(text := shown._json()) > MOST_BYTES and shown.errors:
+            kept = shown.errors[: len(shown.errors) // 2]
+            shown = self.model_copy(
+                update={"errors": kept, "more_errors": self.more_errors + len(self.errors) - len(kept)}
+            )
+        return text
+
+    def _json(self) -> bytes:
+        members = {"type": f"urn:tracepost:problem:{self.code}", **self.model_dump(exclude_defaults=True)}
+        return to_json(members | {"status": self.status})
+
+
+class Invalid(Exception):
+    """Input that can never be accepted; carries the problem to tell."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title)
+        self.problem = problem
+
+
+def from_validation(error: ValidationError, code: str, title: str) -> Problem:
+    """Name every fault that pydantic found by JSON Pointer."""
+    faults = [
+        Fault(pointer=_pointer(each["loc"]), detail=_remedy(each))
+        for each in error.errors(include_url=False, include_input=False)
+    ]
+    return Problem(
+        code=code, title=title, errors=tuple(faults[:MOST_FAULTS]), more_errors=max(0, len(faults) - MOST_FAULTS)
+    )
+
+
+def _pointer(loc: Iterable[int | str]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in loc)
+
+
+def _remedy(fault: Any) -> str:
+    match fault["type"]:
+        case "extra_forbidden":
+            return "unknown field: remove it, or check its spelling"
+        case "missing":
+            return "required, but absent"
+        case "json_invalid":
+            return f"the body is not JSON: {fault['ctx']['error']}"
+        case "value_error":
+            return str(fault["ctx"]["error"])
+        case _:
+            return str(fault["msg"])

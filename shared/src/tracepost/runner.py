@@ -1,0 +1,115 @@
+"""Runs a service as a process: settings, logs, admin port, ordered start, bounded drain, exit codes as in sysexits."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, TypeVar
+
+import structlog
+from pydantic import ValidationError
+
+from tracepost import http, logs
+from tracepost.settings import Settings, explain, printable
+
+log = structlog.get_logger()
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+Checks = dict[str, http.Check]
+Service = Callable[[AnySettings, Checks], AbstractAsyncContextManager[None]]
+
+
+class Unavailable(Exception):
+    """Something that the service cannot start without; its text says the remedy."""
+
+
+@asynccontextmanager
+async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run `work` beside the block; its failure ends the block, the block's end cancels it."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work)
+        try:
+            yield
+        finally:
+            task.cancel()
+
+
+def main(settings_type: type[AnySettings], service: Service[AnySettings]) -> None:
+    """The whole of a service's `__main__`."""
+    sys.exit(run(settings_type, service, sys.argv[1:]))
+
+
+def run(settings_type: type[AnySettings], service: Service[AnySettings], argv: list[str]) -> int:
+    """Start the service and serve until a signal; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=settings_type.service)
+    parser.add_argument("--check-config", action="store_true", help="read the settings, say what is wrong, and stop")
+    parser.add_argument("--print-config", action="store_true", help="print the settings with secrets masked, and stop")
+    options = parser.parse_args(argv)
+    try:
+        settings = settings_type()
+    except (ValidationError, ValueError, OSError) as error:
+        told = explain(error, settings_type.service) if isinstance(error, ValidationError) else str(error)
+        print(told, file=sys.stderr)  # noqa: T201 - there is no logger without settings
+        return os.EX_CONFIG
+    if options.print_config:
+        print(printable(settings))  # noqa: T201 - it is what was asked for
+    if options.print_config or options.check_config:
+        return os.EX_OK
+    logs.configure(settings.service, settings.log_level)
+    return asyncio.run(_serve(settings, service))
+
+
+async def _serve(settings: AnySettings, service: Service[AnySettings]) -> int:
+    stop = _on_signals()
+    checks: Checks = {}
+    try:
+        async with http.serving(http.admin(checks), settings.host, settings.admin_port) as port:
+            log.info("starting", admin_port=port)
+            await _until(stop, settings, service, checks)
+    except Unavailable as error:
+        log.error("cannot start", reason=str(error))
+        return os.EX_UNAVAILABLE
+    except TimeoutError:
+        log.error("stopped with work in hand", after_s=settings.drain_timeout)
+        return os.EX_TEMPFAIL
+    except Exception:
+        log.exception("failed")
+        return 1
+    log.info("stopped")
+    return os.EX_OK
+
+
+async def _until(stop: asyncio.Event, settings: AnySettings, service: Service[AnySettings], checks: Checks) -> None:
+    async with asyncio.timeout(None) as limit:
+        start = asyncio.create_task(stop.wait())
+        async with service(settings, checks):
+            log.info("ready")
+            await start
+            log.info("draining", at_most_s=settings.drain_timeout)
+            checks["draining"] = _draining
+            limit.reschedule(asyncio.get_running_loop().time() + settings.drain_timeout)
+
+
+async def _draining() -> str | None:
+    return "the service is stopping"
+
+
+def _on_signals() -> asyncio.Event:
+    """An event that the first SIGTERM or SIGINT sets; the second one kills."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def first(number: signal.Signals) -> None:
+        stop.set()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(each)
+            signal.signal(each, signal.SIG_DFL)
+        log.info("signal", name=number.name)
+
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, first, each)
+    return stop

@@ -1,0 +1,91 @@
+"""Settings from the environment: `TRACEPOST_<SERVICE>_<NAME>`, else `TRACEPOST_<NAME>`; `…_FILE` names a file."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from yarl import URL
+
+from tracepost.tokens import Keyring
+
+PREFIX = "TRACEPOST_"
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+SecretUrl = Annotated[SecretStr, AfterValidator(lambda secret: _checked_url(secret))]
+
+
+class Settings(BaseSettings):
+    """What every service is told; each service adds its own. Read once, at start."""
+
+    service: ClassVar[str]
+
+    amqp_url: SecretUrl = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
+    token_keys: SecretStr = Field(description="root keys as kid:base64, separated by commas; 32 bytes or more each")
+    host: str = Field("127.0.0.1", description="the address that the service's ports listen on")
+    admin_port: Port = Field(description="/livez /readyz /metrics; 0 for any free port")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    publish_timeout: Seconds = 30.0
+    drain_timeout: Seconds = 25.0
+
+    def keyring(self) -> Keyring:
+        """The root keys; ValueError tells how to write them."""
+        try:
+            pairs = [item.split(":", 1) for item in self.token_keys.get_secret_value().split(",")]
+            return Keyring({int(kid): base64.b64decode(key, validate=True) for kid, key in pairs})
+        except (ValueError, binascii.Error) as error:
+            raise ValueError(f"write TRACEPOST_TOKEN_KEYS as 1:<base64 of 32 random bytes>: {error}") from None
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuse keys that cannot be used when the settings are read, not when the first token is signed."""
+        self.keyring()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment alone, and what a test hands in."""
+        return init_settings, _Environment(settings_cls)
+
+
+class _Environment(PydanticBaseSettingsSource):
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        service = self.settings_cls.service.replace("-", "_").upper()  # type: ignore[attr-defined]  # always our Settings
+        for name in (f"{PREFIX}{service}_{field_name.upper()}", f"{PREFIX}{field_name.upper()}"):
+            if name in os.environ:
+                return os.environ[name], field_name, False
+            if f"{name}_FILE" in os.environ:
+                return Path(os.environ[f"{name}_FILE"]).read_text().strip(), field_name, False
+        return None, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _checked_url(secret: SecretStr) -> SecretStr:
+    url = URL(secret.get_secret_value())
+    if not url.scheme or not url.host:
+        raise ValueError("write it as scheme://user:password@host:port/name")
+    return secret
+
+
+def explain(error: ValidationError, service: str) -> str:
+    """The faults as lines for a person, each with the variable to set."""
+    own = PREFIX + service.replace("-", "_").upper()
+    lines = [
+        f"{own}_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors() if each["loc"]
+    ]
+    rest = [each["msg"] for each in error.errors() if not each["loc"]]
+    return "\n".join(lines + rest)
+
+
+def printable(settings: Settings) -> str:
+    """The settings as lines of NAME=value, secrets masked."""
+    return "\n".join(f"{PREFIX}{name.upper()}={value}" for name, value in settings)

@@ -1,0 +1,134 @@
+"""Signed tokens that name a delivery in a pixel's URL or a return path, and the keyed hash of an address."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
+from typing import Literal, get_args
+from uuid import UUID
+
+from tracepost.addresses import normal
+
+Purpose = Literal["pixel", "return-path"]
+
+LIFETIME = timedelta(days=365)  # shorter than any retention, so that a valid token always finds its message
+TRACK_FULL, TRACK_DAY = 0, 1
+
+_EPOCH = date(2020, 1, 1)
+_BODY = struct.Struct(">B16sBBH")
+_MAC_BYTES = 10
+_MARK_BYTES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a valid token says: a delivery, `flags` (the tracking mode), the day of issue, a mark of the address."""
+
+    message_id: UUID
+    recipient_no: int
+    flags: int
+    day: date
+    kid: int
+    mark: bytes
+
+
+class Keyring:
+    """Signs with the highest key id and verifies with every key, so that root keys can be rotated.
+
+    `roots` maps a key id (0 to 255) to at least 32 secret bytes.
+    """
+
+    def __init__(self, roots: Mapping[int, bytes]) -> None:
+        if not roots or any(not 0 <= kid <= 255 or len(root) < 32 for kid, root in roots.items()):
+            raise ValueError("needs at least one root key, each with an id of 0 to 255 and 32 bytes or more")
+        self._kid = max(roots)
+        self._keys = {
+            (kid, purpose): _derive(root, purpose) for kid, root in roots.items() for purpose in get_args(Purpose)
+        }
+        # Suppressions are found by this hash for years: it hangs on the oldest key, which rotation keeps.
+        self._address_key = _derive(roots[min(roots)], "address")
+
+    def pixel(self, message_id: UUID, recipient_no: int, flags: int = TRACK_FULL, day: date | None = None) -> bytes:
+        """31 bytes: kid, message id, recipient number, flags, day, truncated HMAC-SHA256."""
+        return self._sign("pixel", message_id, recipient_no, flags, day, b"")
+
+    def return_path(self, message_id: UUID, recipient_no: int, address: str, day: date | None = None) -> bytes:
+        """34 bytes: the same with a mark of the address, so that a report can be held against it without a database."""
+        mark = self._mark(self._kid, address)
+        return self._sign("return-path", message_id, recipient_no, 0, day, mark)
+
+    def verify(self, purpose: Purpose, token: bytes, today: date | None = None) -> Claim | None:
+        """The claim of a genuine token that has not expired, else None."""
+        end = _BODY.size + (_MARK_BYTES if purpose == "return-path" else 0)
+        body, mac = token[:end], token[end:]
+        if len(body) != end or (body[0], purpose) not in self._keys:
+            return None
+        if not hmac.compare_digest(mac, self._mac(purpose, body[0], body)):
+            return None
+        kid, message_id, recipient_no, flags, days = _BODY.unpack(body[: _BODY.size])
+        day = _EPOCH + timedelta(days=days)
+        if (today or datetime.now(UTC).date()) - day > LIFETIME:
+            return None
+        return Claim(UUID(bytes=message_id), recipient_no, flags, day, kid, body[_BODY.size :])
+
+    def names(self, claim: Claim, address: str) -> bool:
+        """Whether a return path's claim was made for this address (one address in 16 million others passes too)."""
+        return hmac.compare_digest(claim.mark, self._mark(claim.kid, address))
+
+    def _sign(
+        self, purpose: Purpose, message_id: UUID, recipient_no: int, flags: int, day: date | None, mark: bytes
+    ) -> bytes:
+        days = ((day or datetime.now(UTC).date()) - _EPOCH).days
+        body = _BODY.pack(self._kid, message_id.bytes, recipient_no, flags, days) + mark
+        return body + self._mac(purpose, self._kid, body)
+
+    def _mark(self, kid: int, address: str) -> bytes:
+        return self._mac("return-path", kid, b"address:" + normal(address).encode())[:_MARK_BYTES]
+
+    def address_key(self, address: str) -> str:
+        """The keyed hash of an address, by which suppressions and quarantine are found."""
+        return hmac.digest(self._address_key, normal(address).encode(), sha256).hex()
+
+    def _mac(self, purpose: Purpose, kid: int, body: bytes) -> bytes:
+        return hmac.digest(self._keys[kid, purpose], body, sha256)[:_MAC_BYTES]
+
+
+def _derive(root: bytes, purpose: str) -> bytes:
+    return hmac.digest(root, b"tracepost:v1:" + purpose.encode(), sha256)
+
+
+def to_url(token: bytes) -> str:
+    """42 characters of base64url, for a pixel's path."""
+    return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
+
+
+def from_url(text: str) -> bytes:
+    """The bytes of a token in a URL; empty for anything that is not exactly one."""
+    try:
+        token = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        return b""
+    return token if to_url(token) == text else b""
+
+
+def to_local_part(token: bytes) -> str:
+    """`b+` and 55 characters of lower-case base32: local parts do not always keep their case."""
+    return "b+" + base64.b32encode(token).rstrip(b"=").decode().lower()
+
+
+def from_local_part(text: str) -> bytes:
+    """The bytes of a token in a return path's local part; empty for anything that is not exactly one."""
+    lowered = text.lower()
+    if not lowered.startswith("b+"):
+        return b""
+    try:
+        token = base64.b32decode(lowered[2:].upper() + "=" * (-len(lowered[2:]) % 8))
+    except (ValueError, binascii.Error):
+        return b""
+    return token if to_local_part(token) == lowered else b""
