@@ -1,0 +1,1 @@
+"""Turns returned mail and complaints into delivery events."""

@@ -1,0 +1,74 @@
+"""Makes events of an understood report and the delivery that a token names; pure."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from bounce_ingest.report import AutoReply, DeliveryReport, FeedbackReport, NotUnderstood, RecipientReport, Report
+from tracepost.events import AnyEvent, Bounced, Complained, Data, Deferred, Delivered, derived_id, event
+from tracepost.tokens import Claim, Keyring
+
+
+def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[AnyEvent]:
+    """The events of a report about the claim's delivery; the same mail again gives the same ids."""
+    match report:
+        case DeliveryReport(recipients=recipients):
+            found = [(each.final_recipient, _recipient(each, claim, keyring)) for each in recipients]
+        case FeedbackReport(feedback_type=kind, reporter=reporter, recipients=named):
+            sure = not named or any(keyring.names(claim, address) for address in named)
+            told = Complained(
+                feedback_type=kind, reporter=reporter, certainty="exact" if sure else "candidate", origin="arf"
+            )
+            found = [(None, told)]
+        case AutoReply() | NotUnderstood():
+            found = []
+    digest = sha256(mail).hexdigest()
+    return [
+        event(
+            "bounce-ingest",
+            claim.message_id,
+            claim.recipient_no,
+            data,
+            id=derived_id(digest, claim.message_id, claim.recipient_no, address, type(data).__name__),
+        )
+        for address, data in found
+        if data is not None
+    ]
+
+
+def _recipient(report: RecipientReport, claim: Claim, keyring: Keyring) -> Data | None:
+    named = [address for address in (report.original_recipient, report.final_recipient) if address]
+    if named and not any(keyring.names(claim, address) for address in named):
+        return _dead_forward(report) if report.action == "failed" else None
+    match report.action:
+        case "failed":
+            return Bounced(**_words(report), bounce_class=report.cause.bounce_class)
+        case "delayed":
+            return Deferred(**_words(report), bounce_class=report.cause.bounce_class)
+        case "delivered" | "relayed" | "expanded":
+            return Delivered(
+                smtp_code=report.smtp_code,
+                enhanced_code=report.enhanced_code,
+                response=report.diagnostic,
+                remote_mta=report.remote_mta,
+                origin="dsn",
+            )
+
+
+def _dead_forward(report: RecipientReport) -> Bounced:
+    """Our recipient's mailbox took it; where it was forwarded to did not: nothing is wrong with our recipient."""
+    return Bounced(
+        **_words(report), bounce_class="soft", certainty="candidate", forwarded_to=report.final_recipient or "unknown"
+    )
+
+
+def _words(report: RecipientReport) -> dict[str, object]:
+    return {
+        "smtp_code": report.smtp_code,
+        "enhanced_code": report.enhanced_code,
+        "diagnostic": report.diagnostic,
+        "remote_mta": report.remote_mta,
+        "category": report.cause.category,
+        "rule": report.cause.rule,
+        "origin": "dsn",
+    }

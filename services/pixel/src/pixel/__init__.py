@@ -1,0 +1,1 @@
+"""Serves the invisible pixel and reports opens."""

@@ -1,0 +1,1 @@
+"""Takes send requests from a queue, sends them by SMTP and reports each outcome."""

@@ -1,0 +1,7 @@
+"""`python -m sender`."""
+
+from sender.app import service
+from sender.settings import SenderSettings
+from tracepost.runner import main
+
+main(SenderSettings, service)

@@ -1,0 +1,34 @@
+"""The sender's HTTP API."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_json
+
+from sender.store import Queue
+from tracepost.addresses import MailboxText, parse
+from tracepost.http import problems
+from tracepost.tokens import Keyring
+
+
+class Search(BaseModel):
+    """The body of a search; an address never stands in a URL."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    address: MailboxText
+
+
+def api(queue: Queue, keyring: Keyring) -> web.Application:
+    """`POST /v1/suppressions/search`: why an address is not written to."""
+
+    async def search(request: web.Request) -> web.Response:
+        asked = Search.model_validate_json(await request.read())
+        found = await queue.suppression(keyring.address_key(parse(asked.address).address))
+        told = {"suppressions": [found.model_dump(exclude_none=True)] if found else []}
+        return web.Response(body=to_json(told), content_type="application/json")
+
+    app = web.Application(middlewares=[problems])
+    app.router.add_post("/v1/suppressions/search", search)
+    return app

@@ -1,0 +1,51 @@
+"""Assembles the sender: the order of `async with` is the order of the start, its reverse that of the stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from sender import deliver, feedback, intake, outbox, smtp
+from sender.api import api
+from sender.settings import SenderSettings
+from sender.store import Queue
+from tracepost import http, postgres, topology
+from tracepost.broker import EVENTS, consuming, publishing
+from tracepost.runner import Checks, background
+
+REQUESTS_AT_ONCE = 25  # they may be large
+
+
+@asynccontextmanager
+async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[None]:
+    """The whole sender."""
+    keyring = settings.keyring()
+    amqp = settings.amqp_url.get_secret_value()
+    arrived, recorded = asyncio.Event(), asyncio.Event()
+    relay = smtp.Relay(settings.relay_host, settings.relay_port, settings.hostname, settings.relay_timeout)
+    async with (
+        postgres.connected(settings.database_url.get_secret_value(), "sender") as pool,
+        publishing(amqp, timeout=settings.publish_timeout) as publisher,
+    ):
+        queue = Queue(pool)
+        take = partial(intake.take, queue, publisher, settings, arrived, recorded)
+        consume = partial(consuming, amqp, publisher=publisher, transient=postgres.TRANSIENT)
+        async with (
+            background(outbox.drain(queue, publisher, recorded)),
+            http.serving(api(queue, keyring), settings.host, settings.api_port),
+            deliver.sending(deliver.Sending(queue, keyring, relay, settings, recorded), arrived),
+            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, queue, keyring)) as events,
+            consume(
+                topology.SENDER_BULK, intake.codec("bulk", settings.default_app), take, most=REQUESTS_AT_ONCE
+            ) as bulk,
+            consume(
+                topology.SENDER_NORMAL, intake.codec("normal", settings.default_app), take, most=REQUESTS_AT_ONCE
+            ) as normal,
+        ):
+            checks["database"] = postgres.check(pool)
+            for session in (publisher.session, events.session, bulk.session, normal.session):
+                checks[session.name] = session.check
+            yield
+        await outbox.flush(queue, publisher)

@@ -1,0 +1,95 @@
+"""Composes one recipient's copy of a message; pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from email import policy
+from email.header import Header
+from email.message import Message
+from email.mime.multipart import MIMEMultipart
+from email.mime.text import MIMEText
+from email.parser import BytesHeaderParser
+from email.utils import format_datetime, formataddr
+from html import escape
+
+from tracepost.addresses import parse
+from tracepost.requests import SendRequest
+
+TOKEN_HEADER = "Tracepost-Token"  # noqa: S105 - a header's name
+
+_BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """What makes this copy its recipient's own; `pixel_url` is None when opens are not tracked."""
+
+    rfc_message_id: str
+    return_token: str
+    pixel_url: str | None
+
+
+class HeadersAltered(Exception):
+    """The composed header block does not read back as it was meant: it must not be sent."""
+
+
+def compose(request: SendRequest, links: Links, date: datetime) -> bytes:
+    """The whole message with CRLF line ends; the same for every attempt. HeadersAltered if a value broke out."""
+    message = _body(request, links.pixel_url)
+    headers = [*_headers(request, links, date), *request.headers.items()]
+    for name, value in headers:
+        message[name] = value if value.isascii() else Header(value, "utf-8", header_name=name).encode()
+    composed = message.as_bytes(policy=policy.compat32.clone(linesep="\r\n", max_line_length=None))
+    expected = _names(message)
+    read_back = _names(BytesHeaderParser().parsebytes(composed.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"))
+    if read_back != expected:
+        raise HeadersAltered(f"wrote {expected}, read {read_back}")
+    return composed
+
+
+def _names(message: Message) -> list[str]:
+    return [name.lower() for name, _ in message.items()]
+
+
+def _headers(request: SendRequest, links: Links, date: datetime) -> list[tuple[str, str]]:
+    fields = [
+        ("From", _mailboxes((request.from_,))),
+        ("Reply-To", _mailboxes(request.reply_to)),
+        ("To", _mailboxes(request.to)),
+        ("Cc", _mailboxes(request.cc)),
+        ("Subject", request.subject),
+        ("Date", format_datetime(date)),
+        ("Message-ID", links.rfc_message_id),
+        (TOKEN_HEADER, links.return_token),
+    ]
+    if request.list_unsubscribe:
+        fields += [
+            ("List-Unsubscribe", f"<{request.list_unsubscribe}>"),
+            ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+        ]
+    return [(name, value) for name, value in fields if value]
+
+
+def _mailboxes(texts: tuple[str, ...]) -> str:
+    # formataddr encodes a name that is not ASCII, and quotes what needs quoting.
+    return ",\r\n ".join(formataddr(parse(text)) for text in texts)
+
+
+def _body(request: SendRequest, pixel_url: str | None) -> Message:
+    html = request.html if request.html is None or pixel_url is None else _with_pixel(request.html, pixel_url)
+    parts = [
+        MIMEText(text, kind, "utf-8") for text, kind in ((request.text, "plain"), (html, "html")) if text is not None
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return MIMEMultipart("alternative", _subparts=parts)
+
+
+def _with_pixel(html: str, url: str) -> str:
+    """The image before the last `</body>`, else at the end."""
+    image = f'<img src="{escape(url)}" width="1" height="1" alt="" style="border:0;width:1px;height:1px">'
+    ends = list(_BODY_END.finditer(html))
+    at = ends[-1].start() if ends else len(html)
+    return html[:at] + image + html[at:]

@@ -1,0 +1,140 @@
+"""Takes send requests into the queue: each is inserted once, answered, and only then acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from hashlib import sha256
+
+from aio_pika.abc import AbstractIncomingMessage
+from pydantic_core import to_json
+
+from sender.copies import rfc_message_id
+from sender.settings import SenderSettings
+from sender.store import Lane, NewRequest, Queue
+from tracepost import requests
+from tracepost.broker import Codec, Publisher, answer
+from tracepost.events import Accepted, AnyEvent, Tracking, event
+from tracepost.problems import Invalid, Problem
+from tracepost.requests import SendRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A request as it came: whose it is, and where its publisher wants the answer."""
+
+    request: SendRequest
+    body: bytes
+    app: str
+    lane: Lane
+    reply_to: str | None
+    correlation_id: str | None
+    traceparent: str | None
+
+
+def codec(lane: Lane, default_app: str | None) -> Codec[Submission]:
+    """How requests of a lane are read; the broker has validated `user_id`, so it says whose a request is."""
+    return Codec(partial(_decode, lane, default_app), lambda submission: submission.body)
+
+
+def _decode(lane: Lane, default_app: str | None, message: AbstractIncomingMessage) -> list[Submission]:
+    app = message.user_id or default_app
+    if not app:
+        detail = "set the message's user_id property to the user you connect as"
+        raise Invalid(Problem(code="no-app", title="Nobody says whose request this is", status=403, detail=detail))
+    traceparent = message.headers.get("traceparent")
+    return [
+        Submission(
+            requests.decode(message.body),
+            message.body,
+            app,
+            lane,
+            message.reply_to,
+            message.correlation_id,
+            traceparent if isinstance(traceparent, str) else None,
+        )
+    ]
+
+
+async def take(
+    queue: Queue,
+    publisher: Publisher,
+    settings: SenderSettings,
+    arrived: asyncio.Event,
+    recorded: asyncio.Event,
+    batch: Sequence[Submission],
+) -> Mapping[int, Problem]:
+    """Insert a batch; the same id with the same content again does nothing, with other content it is refused."""
+    now = datetime.now(UTC)
+    new = [_new(each, settings, now) for each in batch]
+    first = {each.message_id: each for each in reversed(new)}
+    known = await queue.insert(list(first.values()))
+    arrived.set()
+    recorded.set()
+    digests = {message_id: known.get(message_id, each.digest) for message_id, each in first.items()}
+    conflicts = {index: _conflict() for index, each in enumerate(new) if each.digest != digests[each.message_id]}
+    for index, each in enumerate(batch):
+        if index not in conflicts:
+            await _tell(publisher, each, settings.bounce_domain)
+    return conflicts
+
+
+def _new(submission: Submission, settings: SenderSettings, now: datetime) -> NewRequest:
+    request = submission.request
+    due = max(now, request.send_at or now)
+    return NewRequest(
+        message_id=request.message_id,
+        digest=sha256(request.model_dump_json().encode() + submission.app.encode()).digest(),
+        app=submission.app,
+        body=submission.body,
+        traceparent=submission.traceparent,
+        lane=submission.lane,
+        recipients=[recipient.address for recipient in request.recipients],
+        due_at=due,
+        expires_at=due + timedelta(seconds=request.expires_after),
+        accepted=_accepted(submission, settings, now),
+    )
+
+
+def _accepted(submission: Submission, settings: SenderSettings, now: datetime) -> list[AnyEvent]:
+    request = submission.request
+    tracking: Tracking = request.track_opens or settings.track_opens
+    recipients = request.recipients
+    return [
+        event(
+            "sender",
+            request.message_id,
+            number,
+            Accepted(
+                recipient=recipient.address,
+                recipient_count=len(recipients),
+                sender=request.from_,
+                subject_line=request.subject,
+                rfc_message_id=rfc_message_id(request.message_id, settings.bounce_domain),
+                app=submission.app,
+                reference=request.reference,
+                tags=request.tags,
+                metadata=request.metadata,
+                track_opens=tracking,
+                has_html=request.html is not None,
+                size=len(submission.body),
+            ),
+            time=now,
+            traceparent=submission.traceparent,
+        )
+        for number, recipient in enumerate(recipients)
+    ]
+
+
+def _conflict() -> Problem:
+    detail = "this message_id was taken before with other content; make a new id for a new message"
+    return Problem(code="conflict", title="The message_id is taken", status=409, detail=detail)
+
+
+async def _tell(publisher: Publisher, submission: Submission, bounce_domain: str) -> None:
+    message_id = submission.request.message_id
+    body = to_json({"message_id": message_id, "rfc_message_id": rfc_message_id(message_id, bounce_domain)})
+    await answer(publisher, submission.reply_to, submission.correlation_id, body, "application/json")

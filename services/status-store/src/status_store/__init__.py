@@ -1,0 +1,1 @@
+"""Keeps every event, folds each delivery's into a status, and answers who asks."""
