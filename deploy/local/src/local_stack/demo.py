@@ -1,0 +1,211 @@
+"""The demo: one request for each behaviour of the simulator, and a table of what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import aio_pika
+import aiohttp
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from uuid_utils.compat import uuid7
+from yarl import URL
+
+from local_stack.stack import SERVICES, Stack, unready
+from tracepost.topology import REQUESTS
+
+DEADLINE = 45.0
+REFRESH = 0.1
+
+HTML = "<html><body><p>Hello,</p><p>your question was a good one. Here is the answer.</p></body></html>"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recipient, and the status that a mail to it must reach; `once_suppressed` waits for the suppression first."""
+
+    behaviour: str
+    expected: str
+    once_suppressed: bool = False
+
+
+CASES = (
+    Case("delivered", "delivered"),
+    Case("read", "read"),
+    Case("unknown-user", "hard_bounce"),
+    Case("spam", "spam"),
+    Case("returned", "hard_bounce"),
+    Case("complains", "spam"),
+    Case("unknown-user", "rejected", once_suppressed=True),
+    Case("complains", "rejected", once_suppressed=True),
+)
+
+
+@dataclass
+class Row:
+    """A case under way: what the query API says of it, and its timeline."""
+
+    case: Case
+    recipient: str
+    message_id: UUID = field(default_factory=uuid7)
+    message: Mapping[str, Any] | None = None
+    events: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def delivery(self) -> Mapping[str, Any] | None:
+        return self.message["deliveries"][0] if self.message else None
+
+    @property
+    def reached(self) -> bool:
+        return self.delivery is not None and self.delivery["status"] == self.case.expected
+
+
+async def demo(stack: Stack, console: Console, *, once: bool, deadline: float = DEADLINE) -> int:
+    """Run the cases under the reader's eyes; the exit code: 0 when each has reached its status."""
+    run = secrets.token_hex(3)
+    rows = [Row(case, f"{case.behaviour}+{run}@simulator.test") for case in CASES]
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session, asyncio.TaskGroup() as group:
+        publishing = group.create_task(_publish_all(stack, session, rows))
+        with Live(_table(rows), console=console, refresh_per_second=8) as live:
+            stopped = await _follow(stack, session, rows, live, deadline)
+        publishing.cancel()
+    if not stopped and all(row.reached for row in rows):
+        _tell_how_to_go_on(stack, console, rows[1])
+        if not once:
+            await _watch(stack)
+        return 0
+    await _explain(stack, console, rows, deadline)
+    return 1
+
+
+async def _follow(
+    stack: Stack, session: aiohttp.ClientSession, rows: Sequence[Row], live: Live, deadline: float
+) -> bool:
+    """Refresh until all is reached, the deadline, or a process ends (True)."""
+    end = time.monotonic() + deadline
+    while time.monotonic() < end and not all(row.reached for row in rows):
+        if _ended(stack):
+            return True
+        await asyncio.gather(*(_refresh(stack, session, row) for row in rows if not row.reached))
+        live.update(_table(rows))
+        await asyncio.sleep(REFRESH)
+    return bool(_ended(stack))
+
+
+def _ended(stack: Stack) -> list[str]:
+    return [name for name, process in stack.processes.items() if process.child.returncode is not None]
+
+
+async def _watch(stack: Stack) -> None:
+    while not _ended(stack):
+        await asyncio.sleep(1)
+
+
+async def _publish_all(stack: Stack, session: aiohttp.ClientSession, rows: Sequence[Row]) -> None:
+    async with await aio_pika.connect(stack.servers.broker.amqp_url) as connection:
+        channel = await connection.channel(on_return_raises=True)
+        exchange = await channel.get_exchange(REQUESTS)
+        user = URL(stack.servers.broker.amqp_url).user
+        await asyncio.gather(*(_publish(stack, session, exchange, user, row) for row in rows))
+
+
+async def _publish(
+    stack: Stack, session: aiohttp.ClientSession, exchange: aio_pika.abc.AbstractExchange, user: str | None, row: Row
+) -> None:
+    while row.case.once_suppressed and not await _suppressed(stack, session, row.recipient):
+        await asyncio.sleep(REFRESH)
+    request = {
+        "message_id": str(row.message_id),
+        "from": "Support <support@tracepost.test>",
+        "to": [row.recipient],
+        "subject": "Re: your question",
+        "text": "Hello,\n\nyour question was a good one. Here is the answer.\n",
+        "html": HTML,
+        "reference": f"demo-{row.case.behaviour}",
+    }
+    message = aio_pika.Message(
+        json.dumps(request).encode(), content_type="application/json", delivery_mode=2, user_id=user
+    )
+    await exchange.publish(message, "send.normal")
+
+
+async def _suppressed(stack: Stack, session: aiohttp.ClientSession, address: str) -> bool:
+    try:
+        async with session.post(f"{stack.sender_url}/suppressions/search", json={"address": address}) as response:
+            return bool((await response.json())["suppressions"])
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def _refresh(stack: Stack, session: aiohttp.ClientSession, row: Row) -> None:
+    url = f"{stack.query_url}/messages/{row.message_id}"
+    try:
+        async with session.get(url) as response:
+            if response.status == 200:
+                row.message = await response.json()
+        async with session.get(f"{url}/events") as response:
+            if response.status == 200:
+                row.events = (await response.json())["events"]
+    except (aiohttp.ClientError, TimeoutError):
+        return
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table(title="What became of each message")
+    for heading in ("recipient", "status", "cause", "last event", "time"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        status, cause = _words(row)
+        last = row.events[-1] if row.events else None
+        table.add_row(row.recipient, status, cause, _name(last), _time(last))
+    return table
+
+
+def _words(row: Row) -> tuple[str, str]:
+    if row.delivery is None:
+        return "[dim]waits for the suppression[/]" if row.case.once_suppressed else "[dim]not known yet[/]", ""
+    issue = row.delivery["shown_as"].startswith("Delivery issue")
+    colour = "red" if issue else "green" if row.reached else "yellow"
+    return f"[{colour}]{row.delivery['shown_as']}[/]", row.delivery["cause"] or ""
+
+
+def _name(event: Mapping[str, Any] | None) -> str:
+    return event["type"].split(".")[1] if event else ""
+
+
+def _time(event: Mapping[str, Any] | None) -> str:
+    return datetime.fromisoformat(event["time"]).astimezone().strftime("%H:%M:%S.%f")[:-3] if event else ""
+
+
+def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:
+    console.print("Every message has reached its status. Ask for one:", style="bold")
+    console.print(f"  curl -s {stack.query_url}/messages/{row.message_id}", soft_wrap=True)
+    console.print(f"  curl -s {stack.query_url}/messages/{row.message_id}/events", soft_wrap=True)
+
+
+async def _explain(stack: Stack, console: Console, rows: Sequence[Row], deadline: float) -> None:
+    missing = [row for row in rows if not row.reached]
+    console.print(f"Not all statuses were reached within {deadline:g} s:", style="bold red")
+    for row in missing:
+        reached = row.delivery["status"] if row.delivery else "nothing known"
+        console.print(f"  {row.recipient}: expected {row.case.expected}, is {reached}", soft_wrap=True)
+    for service in SERVICES:
+        if fault := await unready(stack, service):
+            console.print(f"  {service} {fault.strip()}", style="red", markup=False, soft_wrap=True)
+    for name, process in stack.processes.items():
+        for line in _errors(process.tail(200)):
+            console.print(f"  {name}: {line}", markup=False, soft_wrap=True)
+
+
+def _errors(log: str) -> list[str]:
+    """The last lines that are warnings or errors, or no log lines at all."""
+    return [line for line in log.splitlines() if '"level": "info"' not in line and '"level": "debug"' not in line][-3:]
