@@ -8,15 +8,38 @@ from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+)
 from uuid_utils.compat import uuid7
 
 EVENT_TYPE = "application/cloudevents+json"
 BATCH_TYPE = "application/cloudevents-batch+json"
 
-# PostgreSQL takes no U+0000 in text, and a remote server's words may hold anything.
-Words = Annotated[str, AfterValidator(lambda text: text.replace("\0", "\ufffd"))]
-Utc = Annotated[AwareDatetime, AfterValidator(lambda time: time.astimezone(UTC))]
+
+def _storable(text: Any) -> Any:
+    # PostgreSQL takes neither U+0000 nor lone surrogates, and a remote server's words may hold anything.
+    if not isinstance(text, str) or (text.isascii() and "\0" not in text):
+        return text
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _utc(time: datetime) -> datetime:
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside of the years 1 to 9999 in UTC") from None
+
+
+Words = Annotated[str, BeforeValidator(_storable)]
+Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
 RecipientNo = Annotated[int, Field(ge=0, le=255)]
 EnhancedCode = Annotated[str, StringConstraints(pattern=r"^[245]\.\d{1,3}\.\d{1,3}$")]
 
@@ -32,7 +55,7 @@ Verdict = Literal["person", "proxied", "prefetched", "bot", "unknown"]
 class Data(BaseModel):
     """What one event says; a consumer ignores fields that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Accepted(Data):
@@ -71,8 +94,8 @@ class Refusal(Data):
     diagnostic: Words = ""
     remote_mta: Words | None = None
     bounce_class: BounceClass
-    category: str
-    rule: str | None = None
+    category: Words
+    rule: Words | None = None
     origin: Origin
     outcome_unknown: bool = False
 
@@ -99,8 +122,8 @@ class Delivered(Data):
     enhanced_code: EnhancedCode | None = None
     response: Words = ""
     remote_mta: Words | None = None
-    remote_ip: str | None = None
-    tls: str | None = None
+    remote_ip: Words | None = None
+    tls: Words | None = None
     duration: float | None = None
     origin: Origin
 
@@ -118,9 +141,9 @@ class Opened(Data):
     """The pixel was loaded, by the kind of client that `verdict` names; `ip` is cut to /24 or /48."""
 
     verdict: Verdict
-    rule: str
+    rule: Words
     client: Words | None = None
-    ip: str | None = None
+    ip: Words | None = None
 
 
 class Replied(Data):
@@ -145,13 +168,13 @@ class Withdrawn(Decision):
 class Erased(Decision):
     """Personal data of this recipient must go; `address_key` is the keyed hash of the address."""
 
-    address_key: str
+    address_key: Words
 
 
 class StatusChanged(Data):
     """The newest status of a message, by version; consumers ignore lower versions."""
 
-    status: str
+    status: Words
     version: int
     reference: Words | None = None
     app: Words | None = None
@@ -169,14 +192,14 @@ class Event(BaseModel, Generic[Type, Body]):
 
     specversion: Literal["1.0"] = "1.0"
     id: UUID
-    source: Annotated[str, StringConstraints(min_length=1)]
+    source: Words
     type: Type
     subject: Annotated[
         str, StringConstraints(pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/\d{1,3})?|recipient/.+)$")
     ]
     time: Utc
     datacontenttype: Literal["application/json"] = "application/json"
-    traceparent: str | None = None
+    traceparent: Words | None = None
     data: Body
 
     @cached_property

@@ -14,6 +14,8 @@ def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[A
     match report:
         case DeliveryReport(recipients=recipients):
             found = [(each.final_recipient, _recipient(each, claim, keyring)) for each in recipients]
+        case FeedbackReport(stated_type="auth-failure"):
+            found = []  # RFC 6591: a receiver's word about our signatures, not a person's about the message
         case FeedbackReport(feedback_type=kind, reporter=reporter, recipients=named):
             sure = not named or any(keyring.names(claim, address) for address in named)
             told = Complained(

@@ -102,7 +102,7 @@ def to_json(delivery: Delivery) -> str:
 
 
 def from_json(text: str | bytes) -> Delivery:
-    """The delivery that was stored; pydantic.ValidationError for anything else."""
+    """The delivery that was stored; pydantic.ValidationError for what cannot be one."""
     return _stored.validate_json(text)
 
 
@@ -209,7 +209,8 @@ def _redacted(value: Any) -> Any:
             return Opens(_redacted(value.first), _redacted(value.last), value.count)
         case dict():
             return {key: _redacted(each) for key, each in value.items()}
-    return None
+        case None:
+            return None
 
 
 class Gravity(IntEnum):

@@ -58,7 +58,7 @@ class Publisher:
         self.session = Session("publisher", url, self._use)
         self._timeout = timeout
         self._waiting: dict[Route, deque[_Entry]] = {}
-        self._bytes = 0
+        self.waiting_bytes = 0
         self._turn, self._freed, self._arrived = asyncio.Lock(), asyncio.Event(), asyncio.Event()
 
     async def publish(self, event: AnyEvent, exchange: str = EVENTS, key: str | None = None) -> None:
@@ -83,42 +83,44 @@ class Publisher:
             self._arrived.set()
             await entry.confirmed
         finally:
-            self._bytes -= entry.size
+            self.waiting_bytes -= entry.size
             self._freed.set()
 
     async def _make_room(self, entry: _Entry) -> None:
-        if self._bytes + entry.size > MOST_WAITING_BYTES:
+        if self.waiting_bytes + entry.size > MOST_WAITING_BYTES:
             try:
                 async with asyncio.timeout(self._timeout), self._turn:
-                    while self._bytes and self._bytes + entry.size > MOST_WAITING_BYTES:
+                    while self.waiting_bytes and self.waiting_bytes + entry.size > MOST_WAITING_BYTES:
                         self._freed.clear()
                         await self._freed.wait()
             except TimeoutError:
                 raise NotConfirmed(self._reason()) from None
-        self._bytes += entry.size
+        self.waiting_bytes += entry.size
 
     async def _use(self, channel: AbstractChannel) -> None:
         await check_exchanges(channel, EXCHANGES)
         self.session.up()
-        slots = asyncio.Semaphore(MOST_IN_FLIGHT)
         try:
             async with asyncio.TaskGroup() as group:
-                while True:
-                    await self._arrived.wait()
-                    await slots.acquire()
-                    if taken := self._take():
-                        group.create_task(self._send(channel, slots, *taken))
-                    else:
-                        self._arrived.clear()
-                        slots.release()
+                for _ in range(MOST_IN_FLIGHT):
+                    group.create_task(self._send_batches(channel))
         except* LOST as errors:
             raise ConnectionError(str(errors.exceptions[0])) from errors
+
+    async def _send_batches(self, channel: AbstractChannel) -> None:
+        while True:
+            await self._arrived.wait()
+            if taken := self._take():
+                await self._send(channel, *taken)
+            else:
+                self._arrived.clear()
 
     def _take(self) -> tuple[Route, list[_Entry]] | None:
         """The next batch of one route; the route goes to the back of the line."""
         while self._waiting:
             route, line = next(iter(self._waiting.items()))
             del self._waiting[route]
+            self._give_up(line)
             batch = _cut(line)
             if line:
                 self._waiting[route] = line
@@ -126,14 +128,12 @@ class Publisher:
                 return route, batch
         return None
 
-    async def _send(
-        self, channel: AbstractChannel, slots: asyncio.Semaphore, route: Route, batch: list[_Entry]
-    ) -> None:
+    async def _send(self, channel: AbstractChannel, route: Route, batch: list[_Entry]) -> None:
         started = time.monotonic()
         result = "lost"
         try:
             exchange = await channel.get_exchange(route[0], ensure=False)
-            left = max(0.05, batch[-1].deadline - started)
+            left = max(0.05, batch[0].deadline - started)
             await exchange.publish(_message(batch), route[1], mandatory=True, timeout=left)
             result = "confirmed"
             _settle(batch, None)
@@ -146,24 +146,25 @@ class Publisher:
             result = "refused"
             _settle(batch, NotConfirmed(f"the broker refused a message to {route[0]}: a queue is full"))
         except TimeoutError:
-            result = "expired"
-            _settle(batch, NotConfirmed(self._reason()))
+            pass  # who was in the batch may wait longer than its first
         finally:
-            if result == "lost":  # with its channel: the next channel takes it again
+            if result == "lost":  # perhaps with its channel: the next one takes it again
                 self._waiting.setdefault(route, deque()).extendleft(reversed(batch))
                 self._arrived.set()
-            slots.release()
             metrics.PUBLISHED.labels(route[0] or "reply", route[1] if route[0] else "", result).inc(len(batch))
             metrics.CONFIRM_SECONDS.observe(time.monotonic() - started)
 
     async def _expire(self) -> None:
-        """Tell the callers whose time limit passed while their element waited for a channel."""
+        """Tell the callers whose time limit passes while their element waits for a channel."""
         while True:
             await asyncio.sleep(min(1.0, self._timeout / 10))
-            now = time.monotonic()
             for line in self._waiting.values():
-                while line and line[0].deadline <= now:
-                    _settle([line.popleft()], NotConfirmed(self._reason()))
+                self._give_up(line)
+
+    def _give_up(self, line: deque[_Entry]) -> None:
+        now = time.monotonic()
+        while line and line[0].deadline <= now:
+            _settle([line.popleft()], NotConfirmed(self._reason()))
 
     def _reason(self) -> str:
         return self.session.fault or f"RabbitMQ did not confirm within {self._timeout:g} s"

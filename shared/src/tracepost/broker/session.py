@@ -93,7 +93,7 @@ class Session:
             raise ConnectionError(lost.result() if lost.done() else "the channel gave up")
         finally:
             using.cancel()
-            await asyncio.wait({using})
+            await asyncio.gather(using, return_exceptions=True)
 
 
 async def _close(connection: aio_pika.abc.AbstractConnection) -> None:
