@@ -80,9 +80,9 @@ async def demo(stack: Stack, console: Console, *, once: bool, deadline: float = 
         publishing.cancel()
     if not stopped and all(row.reached for row in rows):
         _tell_how_to_go_on(stack, console, rows[1])
-        if not once:
-            await _watch(stack)
-        return 0
+        if once:
+            return 0
+        await _until_one_ends(stack)
     await _explain(stack, console, rows, deadline)
     return 1
 
@@ -105,7 +105,7 @@ def _ended(stack: Stack) -> list[str]:
     return [name for name, process in stack.processes.items() if process.child.returncode is not None]
 
 
-async def _watch(stack: Stack) -> None:
+async def _until_one_ends(stack: Stack) -> None:
     while not _ended(stack):
         await asyncio.sleep(1)
 
@@ -194,7 +194,8 @@ def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:
 
 async def _explain(stack: Stack, console: Console, rows: Sequence[Row], deadline: float) -> None:
     missing = [row for row in rows if not row.reached]
-    console.print(f"Not all statuses were reached within {deadline:g} s:", style="bold red")
+    if missing:
+        console.print(f"Not all statuses were reached within {deadline:g} s:", style="bold red")
     for row in missing:
         reached = row.delivery["status"] if row.delivery else "nothing known"
         console.print(f"  {row.recipient}: expected {row.case.expected}, is {reached}", soft_wrap=True)

@@ -56,7 +56,6 @@ class RabbitNode(Server):
             "RABBITMQ_MNESIA_BASE": str(self.home / "data"),
             "RABBITMQ_LOG_BASE": str(self.home),
             "RABBITMQ_LOGS": "-",
-            "RABBITMQ_PID_FILE": str(self.home / "pid"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.home / "plugins"),
             # These do not exist; they keep those of the system out.
             "RABBITMQ_CONF_ENV_FILE": str(self.home / "rabbitmq-env.conf"),
@@ -74,12 +73,14 @@ class RabbitNode(Server):
         (self.home / "plugins").write_text("[rabbitmq_management].\n")
         epmd: list[str | Path] = [binaries.find("epmd"), "-address", _HOST, "-port", str(self.epmd_port)]
         server: list[str | Path] = [binaries.find("rabbitmq-server"), *self._flags()]
+        pid_file = self.home / "pid"  # RabbitMQ's own one is gone before the node is
         env = self.environment
         with exclusive(self.folder / "rabbitmq.lock"):
-            await asyncio.to_thread(stop_stale, self.home / "pid", str(self.home), SIGTERM)
+            await asyncio.to_thread(stop_stale, pid_file, str(self.home), SIGTERM)
             async with running("epmd", epmd, env=env, log=self.folder / "epmd.log") as names:
                 await wait_for_port(_HOST, self.epmd_port, names, timeout=10)
                 async with running("RabbitMQ", server, env=env, log=self.folder / "rabbitmq.log") as node:
+                    pid_file.write_text(str(node.pid))
                     await wait_for_port(_HOST, self.amqp_port, node, timeout=60)
                     await wait_for_port(_HOST, self.management_port, node, timeout=10)
                     took = time.monotonic() - began

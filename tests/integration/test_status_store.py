@@ -1,0 +1,160 @@
+"""status-store against a real PostgreSQL: every event once, every status right whatever the order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from uuid_utils.compat import uuid7
+
+from status_store.fold import fold
+from status_store.record import record
+from status_store.store import Store
+from tracepost import postgres
+from tracepost.events import (
+    Accepted,
+    AnyEvent,
+    Bounced,
+    Complained,
+    Delivered,
+    Erased,
+    Opened,
+    StatusChanged,
+    Withdrawn,
+    event,
+)
+
+START = datetime.now(UTC) - timedelta(hours=1)
+
+
+@pytest.fixture
+async def store(database: str) -> AsyncIterator[Store]:
+    async with postgres.connected(database, "status_store") as pool:
+        yield Store(pool)
+
+
+def at(minutes: int) -> datetime:
+    return START + timedelta(minutes=minutes)
+
+
+def accepted(message_id: UUID, number: int = 0, count: int = 1) -> AnyEvent:
+    data = Accepted(
+        recipient=f"r{number}@example.test",
+        recipient_count=count,
+        sender="s@example.test",
+        subject_line="Hello",
+        rfc_message_id="<x@example.test>",
+        app="app",
+        reference="ticket-1",
+        tags=("a", "b"),
+        metadata={"k": "v"},
+        track_opens="full",
+        has_html=True,
+        size=1,
+    )
+    return event("sender", message_id, number, data, time=at(0))
+
+
+def history(message_id: UUID, number: int) -> list[AnyEvent]:
+    """A delivery with everything that can happen to it."""
+    opens = [Opened(verdict=verdict, rule="x") for verdict in ("person", "prefetched", "person", "bot")]
+    return [
+        accepted(message_id, number, count=3),
+        event("sender", message_id, number, Delivered(origin="smtp", response="ok"), time=at(1)),
+        *(event("pixel", message_id, number, each, time=at(2 + n)) for n, each in enumerate(opens)),
+        *([event("api", message_id, number, Withdrawn(by="x"), time=at(3))] if number == 1 else []),
+        *(
+            [
+                event(
+                    "b", message_id, number, Bounced(bounce_class="hard", category="invalid_recipient", origin="dsn")
+                ),
+                event("b", message_id, number, Complained(feedback_type="abuse", origin="arf"), time=at(9)),
+                event("b", message_id, number, Complained(feedback_type="not-spam", origin="arf"), time=at(10)),
+            ]
+            if number == 2
+            else []
+        ),
+    ]
+
+
+async def test_shuffled_and_repeated_by_racing_workers_equals_the_pure_fold(store: Store) -> None:
+    ids = [uuid7() for _ in range(20)]
+    events = [each for message_id in ids for number in range(3) for each in history(message_id, number)]
+    chance = random.Random(20261123)
+    copies = events * 3
+    chance.shuffle(copies)
+    batches = [copies[start : start + 25] for start in range(0, len(copies), 25)]
+
+    async def worker(share: list[list[AnyEvent]]) -> None:
+        for batch in share:
+            assert await record(store, batch) == {}
+
+    await asyncio.gather(*(worker(batches[start::4]) for start in range(4)))
+    for message_id in ids:
+        found = await store.message(message_id)
+        assert found is not None
+        row, deliveries = found
+        for number in range(3):
+            mine = [each for each in events if (each.message_id, each.recipient_no) == (message_id, number)]
+            assert deliveries[number] == fold(mine)
+        assert row["status"] == "hard_bounce"
+        assert row["rollup"]["counts"] == {"hard_bounce": 1, "read": 2}
+        assert (row["app"], row["reference"], row["tags"]) == ("app", "ticket-1", ["a", "b"])
+
+
+async def test_an_orphan_waits_for_its_message(store: Store) -> None:
+    message_id = uuid7()
+    await record(store, [event("pixel", message_id, 0, Opened(verdict="person", rule="x"))])
+    row, _ = await store.message(message_id) or ({}, {})
+    assert (row["status"], row["recipient_count"]) == ("read", 0)
+    await record(store, [accepted(message_id)])
+    row, _ = await store.message(message_id) or ({}, {})
+    assert (row["status"], row["recipient_count"], row["reference"]) == ("read", 1, "ticket-1")
+
+
+async def test_what_is_about_no_delivery_is_refused_alone(store: Store) -> None:
+    good = accepted(uuid7())
+    status = event("status-store", uuid7(), None, StatusChanged(status="read", version=1))
+    address = good.model_copy(
+        update={"subject": "recipient/abc", "data": Erased(by="x", address_key="abc"), "id": uuid7()}
+    )
+    refused = await record(store, [status, good, address])
+    assert {index: each.code for index, each in refused.items()} == {0: "no-delivery", 2: "no-delivery"}
+    assert await store.message(good.message_id) is not None
+
+
+async def test_changes_are_numbered_without_holes_and_only_for_new_rollups(store: Store) -> None:
+    message_id = uuid7()
+    opened = [event("pixel", message_id, 0, Opened(verdict="person", rule="x")) for _ in range(3)]
+    for each in (accepted(message_id), *opened):
+        await record(store, [each])
+        await store.number_changes(100)
+    found = await store.unpublished(100)
+    assert [change.number for change in found] == [1, 2]
+    assert [change.body["status"] for change in found] == ["queued", "read"]
+    row, _ = await store.message(message_id) or ({}, {})
+    assert row["version"] == 4  # every event may change what the API shows
+    await store.mark_published([1])
+    assert [change.number for change in await store.unpublished(100)] == [2]
+
+
+async def test_racing_drainers_give_no_number_twice(store: Store) -> None:
+    for _ in range(40):
+        await record(store, [accepted(uuid7())])
+    await asyncio.gather(*(store.number_changes(7) for _ in range(8)))
+    assert [change.number for change in await store.unpublished(100)] == list(range(1, 41))
+
+
+async def test_a_timeline_is_in_the_order_of_time(store: Store) -> None:
+    message_id = uuid7()
+    events = history(message_id, 2)
+    await record(store, list(reversed(events)))
+    assert await store.timeline(uuid7()) is None
+    told = await store.timeline(message_id)
+    assert told is not None
+    positions = [told.index(str(each.id)) for each in sorted(events, key=lambda each: (each.time, each.id))]
+    assert positions == sorted(positions)
