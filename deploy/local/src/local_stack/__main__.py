@@ -48,8 +48,8 @@ def up(folder: Folder = DEFAULT_FOLDER) -> None:
 
     async def run(console: Console) -> int:
         async with running_stack(folder, console.print) as stack:
-            for name, value in sorted(stack.environment.items()):
-                console.print(f"{name}={value}", markup=False, soft_wrap=True)
+            for name, url in stack.addresses.items():
+                console.print(f"{name:<22}{url}", markup=False, soft_wrap=True)
             await asyncio.Event().wait()
         return 0
 

@@ -63,6 +63,19 @@ class Stack:
         """The sender's API."""
         return f"http://{HOST}:{self.environment['TRACEPOST_SENDER_API_PORT']}/v1"
 
+    @property
+    def addresses(self) -> dict[str, str]:
+        """What a user of the stack may want to reach."""
+        return {
+            "RabbitMQ": self.servers.broker.amqp_url,
+            "RabbitMQ management": self.servers.broker.management_url,
+            "PostgreSQL": self.servers.postgres_url,
+            "status-store": self.query_url,
+            "sender": self.sender_url,
+            **{f"{service} admin": self.admin_url(service) for service in SERVICES},
+            "simulator (SMTP)": f"{HOST}:{self.environment['TRACEPOST_SENDER_RELAY_PORT']}",
+        }
+
     def admin_url(self, service: str) -> str:
         """A service's admin port."""
         name = service.upper().replace("-", "_")
