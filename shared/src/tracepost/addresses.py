@@ -5,19 +5,22 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator
+from pydantic import AfterValidator, StringConstraints
+
+# RFC 5321 allows an address 254; a name must leave room for it in a header line.
+MOST_CHARACTERS = 600
 
 
 class Mailbox(NamedTuple):
-    """A display name (may be empty) and an address whose domain is lower-case."""
+    """A display name (may be empty) and an address in ASCII, its domain in lower case."""
 
     name: str
     address: str
 
     @property
     def domain(self) -> str:
-        """The domain in its ASCII form."""
-        return self.address.rpartition("@")[2].encode("idna").decode()
+        """What follows the last @."""
+        return self.address.rpartition("@")[2]
 
 
 def parse(text: str) -> Mailbox:
@@ -34,12 +37,13 @@ def parse(text: str) -> Mailbox:
         )
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
-    return Mailbox(found.display_name or "", found.normalized)
+    assert found.ascii_email is not None  # what has no form in ASCII is refused above
+    return Mailbox(found.display_name or "", found.ascii_email)
 
 
 def normal(address: str) -> str:
     """The form in which two spellings of an address are equal."""
-    return address.strip().casefold()
+    return address.strip().lower()
 
 
 def _checked(text: str) -> str:
@@ -47,4 +51,4 @@ def _checked(text: str) -> str:
     return text
 
 
-MailboxText = Annotated[str, AfterValidator(_checked)]
+MailboxText = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS), AfterValidator(_checked)]

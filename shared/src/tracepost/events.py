@@ -40,7 +40,9 @@ def _utc(time: datetime) -> datetime:
 
 Words = Annotated[str, BeforeValidator(_storable)]
 Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
-RecipientNo = Annotated[int, Field(ge=0, le=255)]
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_BYTE = r"(\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])"
+_SUBJECT = rf"^({_UUID}(/{_BYTE})?|recipient/[\x21-\x7e]{{1,128}})$"
 EnhancedCode = Annotated[str, StringConstraints(pattern=r"^[245]\.\d{1,3}\.\d{1,3}$")]
 
 BounceClass = Literal["hard", "soft", "spam", "undetermined"]
@@ -192,11 +194,9 @@ class Event(BaseModel, Generic[Type, Body]):
 
     specversion: Literal["1.0"] = "1.0"
     id: UUID
-    source: Words
+    source: Annotated[Words, StringConstraints(min_length=1)]
     type: Type
-    subject: Annotated[
-        str, StringConstraints(pattern=r"^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/\d{1,3})?|recipient/.+)$")
-    ]
+    subject: Annotated[str, StringConstraints(pattern=_SUBJECT)]
     time: Utc
     datacontenttype: Literal["application/json"] = "application/json"
     traceparent: Words | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,10 +36,11 @@ class Problem(BaseModel):
 
     def document(self) -> bytes:
         """The problem as JSON, at most MOST_BYTES long."""
-        shown = self
+        detail = self.detail if self.detail is None or len(self.detail) <= 1000 else self.detail[:999] + "…"
+        shown = self.model_copy(update={"detail": detail})
         while len(text := shown._json()) > MOST_BYTES and shown.errors:
             kept = shown.errors[: len(shown.errors) // 2]
-            shown = self.model_copy(
+            shown = shown.model_copy(
                 update={"errors": kept, "more_errors": self.more_errors + len(self.errors) - len(kept)}
             )
         return text
@@ -57,19 +58,29 @@ class Invalid(Exception):
         self.problem = problem
 
 
-def from_validation(error: ValidationError, code: str, title: str) -> Problem:
-    """Name every fault that pydantic found by JSON Pointer."""
-    faults = [
-        Fault(pointer=_pointer(each["loc"]), detail=_remedy(each))
+def from_validation(error: ValidationError, code: str, title: str, *, union: bool = False) -> Problem:
+    """Name every fault that pydantic found."""
+    return of_faults(faults(error, union=union), code, title)
+
+
+def faults(error: ValidationError, *, union: bool = False) -> list[Fault]:
+    """What pydantic found, by JSON Pointer; of a union's faults, the first part of the place is its tag."""
+    return [
+        Fault(pointer=_pointer(each["loc"][union:]), detail=_remedy(each))
         for each in error.errors(include_url=False, include_input=False)
     ]
-    return Problem(
-        code=code, title=title, errors=tuple(faults[:MOST_FAULTS]), more_errors=max(0, len(faults) - MOST_FAULTS)
-    )
+
+
+def of_faults(faults: Sequence[Fault], code: str, title: str) -> Problem:
+    """A problem that names the first faults, and counts the others."""
+    more = max(0, len(faults) - MOST_FAULTS)
+    return Problem(code=code, title=title, errors=tuple(faults[:MOST_FAULTS]), more_errors=more)
 
 
 def _pointer(loc: Iterable[int | str]) -> str:
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in loc)
+    # "[key]" is how pydantic says that the key of a mapping is at fault, not its value.
+    parts = (str(part) for part in loc if part != "[key]")
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _remedy(fault: Any) -> str:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
-from email.errors import HeaderParseError
+from email.errors import MessageError
 from email.header import decode_header, make_header
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import (
     AfterValidator,
+    AnyUrl,
     AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
-    HttpUrl,
     StringConstraints,
+    UrlConstraints,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -28,15 +27,18 @@ from pydantic_core import from_json
 
 from tracepost.addresses import Mailbox, MailboxText, normal, parse
 from tracepost.events import Tracking
-from tracepost.problems import Fault, Invalid, Problem, from_validation
+from tracepost.problems import Fault, Invalid, Problem, faults, of_faults
 
 CONTENT_TYPE = "application/json"
 MOST_BYTES = 4 * 1024 * 1024
 MOST_RECIPIENTS = 50
+MOST_CHARACTERS = 8_000  # of a header's value; it is folded
+LONGEST_WORD = 900  # RFC 5322 allows a line 998, and the header's name stands there too
 
 _DAY = 86_400
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-_HEADER_NAME = re.compile(r"^[!-9;-~]{1,76}$")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _OURS = {
     *("from", "sender", "reply-to", "to", "cc", "bcc", "subject", "date", "message-id", "return-path", "received"),
     *("mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id"),
@@ -48,16 +50,18 @@ def _header_safe(text: str) -> str:
     # An encoded word hides line breaks from a look at the raw text, and the library would set them free.
     try:
         decoded = str(make_header(decode_header(text)))
-    except (HeaderParseError, UnicodeError, LookupError, ValueError):
+    except (MessageError, UnicodeError, LookupError, ValueError):
         raise ValueError("holds an encoded word that cannot be decoded; write the text as plain Unicode") from None
     if _CONTROL.search(text) or _CONTROL.search(decoded):
         raise ValueError("holds a line break or another control character; remove it")
-    return text
+    if any(len(word) > LONGEST_WORD for word in text.split()):
+        raise ValueError(f"holds a word of more than {LONGEST_WORD} characters, which no line can hold; shorten it")
+    return _storable(text)
 
 
 def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("holds the character U+0000, which no mail may hold; remove it")
+    if "\0" in text or _SURROGATE.search(text):
+        raise ValueError("holds U+0000 or half a surrogate pair, which no mail may hold; remove it")
     return text
 
 
@@ -78,16 +82,17 @@ def _soon(send_at: datetime) -> datetime:
     return send_at
 
 
-def _headers(headers: dict[str, str]) -> dict[str, str]:
-    for name in headers:
-        if not _HEADER_NAME.match(name):
-            raise ValueError(f"{name[:80]!r} is no header name")
-        if name.lower() in _OURS or name.lower().startswith("tracepost-"):
-            raise ValueError(f"{name} is set by Tracepost; use the request's own field for it, or leave it out")
-    return headers
+def _header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is no header name")
+    if name.lower() in _OURS or name.lower().startswith("tracepost-"):
+        raise ValueError(f"{name} is set by Tracepost; use the request's own field for it, or leave it out")
+    return name
 
 
-Line = Annotated[str, StringConstraints(max_length=998), AfterValidator(_header_safe)]
+Line = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS), AfterValidator(_header_safe)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HttpsUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https"], max_length=LONGEST_WORD, host_required=True)]
 Short = Annotated[str, StringConstraints(max_length=256), AfterValidator(_storable)]
 Text = Annotated[str, AfterValidator(_storable)]
 Recipient = Annotated[MailboxText, AfterValidator(_header_safe)]
@@ -107,7 +112,7 @@ class SendRequest(BaseModel):
     subject: Line = ""
     text: Text | None = None
     html: Text | None = None
-    headers: Annotated[dict[str, Line], AfterValidator(_headers)] = {}
+    headers: dict[HeaderName, Line] = {}
     reference: Short | None = None
     tags: Annotated[tuple[Short, ...], Field(max_length=20)] = ()
     metadata: Annotated[dict[Short, Short], Field(max_length=20)] = {}
@@ -115,12 +120,12 @@ class SendRequest(BaseModel):
     send_at: Annotated[AwareDatetime, AfterValidator(_soon)] | None = None
     expires_after: Annotated[int, Field(ge=60, le=14 * _DAY)] = 3 * _DAY
     on_unknown: Literal["retry", "park"] = "retry"
-    list_unsubscribe: HttpUrl | None = None
+    list_unsubscribe: HttpsUrl | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> SendRequest:
-        for fault in _missing(self.model_dump(include={"text", "html", "to", "cc", "bcc"})):
-            raise ValueError(fault)
+        if faults := _of_the_whole(self.model_dump(include={"text", "html", "to", "cc", "bcc"})):
+            raise ValueError("; ".join(faults))
         if len({normal(each.address) for each in self.recipients}) < len(self.recipients):
             raise ValueError("names an address twice in to, cc and bcc; name each once")
         return self
@@ -131,13 +136,16 @@ class SendRequest(BaseModel):
         return [parse(text) for text in (*self.to, *self.cc, *self.bcc)]
 
 
-def _missing(fields: Any) -> Iterator[str]:
+def _of_the_whole(fields: Any) -> list[str]:
     """The faults that no single field shows; looked for even where other faults keep the model from being made."""
+    faults = []
     if fields.get("text") is None and fields.get("html") is None:
-        yield "has neither text nor html; give at least one"
-    count = sum(len(fields.get(name) or ()) for name in ("to", "cc", "bcc"))
-    if not 1 <= count <= MOST_RECIPIENTS:
-        yield f"has {count} recipients in to, cc and bcc; give 1 to {MOST_RECIPIENTS}"
+        faults.append("has neither text nor html; give at least one")
+    lists = [fields.get(name) or () for name in ("to", "cc", "bcc")]
+    count = sum(len(each) for each in lists if isinstance(each, list | tuple))
+    if all(isinstance(each, list | tuple) for each in lists) and not 1 <= count <= MOST_RECIPIENTS:
+        faults.append(f"has {count} recipients in to, cc and bcc; give 1 to {MOST_RECIPIENTS}")
+    return faults
 
 
 def decode(body: bytes) -> SendRequest:
@@ -150,12 +158,19 @@ def decode(body: bytes) -> SendRequest:
     try:
         return SendRequest.model_validate_json(body)
     except ValidationError as error:
-        problem = from_validation(error, "invalid-request", "The send request is not valid")
-    with suppress(ValueError, TypeError, AttributeError):  # no JSON, or not of the shape that could be looked at
-        if all(fault.pointer for fault in problem.errors):
-            more = tuple(Fault(pointer="", detail=fault) for fault in _missing(from_json(body)))
-            problem = problem.model_copy(update={"errors": problem.errors + more})
-    raise Invalid(problem)
+        found = faults(error)
+    whole = _faults_of_the_whole(body)
+    single = [fault for fault in found if fault.pointer or fault.detail != "; ".join(whole)]
+    told = [*single, *(Fault(pointer="", detail=each) for each in whole)]
+    raise Invalid(of_faults(told, "invalid-request", "The send request is not valid"))
+
+
+def _faults_of_the_whole(body: bytes) -> list[str]:
+    try:
+        fields = from_json(body)
+    except ValueError:
+        return []
+    return _of_the_whole(fields) if isinstance(fields, dict) else []
 
 
 def stored(body: bytes) -> SendRequest:
@@ -166,10 +181,3 @@ def stored(body: bytes) -> SendRequest:
 def encode(request: SendRequest) -> bytes:
     """The request as JSON, unset fields left out."""
     return request.model_dump_json(by_alias=True, exclude_unset=True).encode()
-
-
-def refusal(code: str, title: str, detail: str, pointer: str = "") -> Problem:
-    """A problem document about one field of a request."""
-    return Problem(
-        code=code, title=title, detail=detail, errors=(Fault(pointer=pointer, detail=detail),) if pointer else ()
-    )

@@ -17,8 +17,13 @@ from tracepost.tokens import Keyring
 
 PREFIX = "TRACEPOST_"
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecretUrl = Annotated[SecretStr, AfterValidator(lambda secret: _checked_url(secret))]
+
+
+def parts(value: Any) -> Any:
+    """A setting with several values, separated by commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -36,11 +41,14 @@ class Settings(BaseSettings):
 
     def keyring(self) -> Keyring:
         """The root keys; ValueError tells how to write them."""
+        pairs = [item.strip().partition(":") for item in self.token_keys.get_secret_value().split(",")]
         try:
-            pairs = [item.split(":", 1) for item in self.token_keys.get_secret_value().split(",")]
-            return Keyring({int(kid): base64.b64decode(key, validate=True) for kid, key in pairs})
-        except (ValueError, binascii.Error) as error:
-            raise ValueError(f"write TRACEPOST_TOKEN_KEYS as 1:<base64 of 32 random bytes>: {error}") from None
+            roots = {int(kid): base64.b64decode(key, validate=True) for kid, _, key in pairs}
+        except (ValueError, binascii.Error):  # whose words would repeat the key
+            raise ValueError("write TRACEPOST_TOKEN_KEYS as 1:<base64 of 32 random bytes>") from None
+        if len(roots) < len(pairs):
+            raise ValueError("TRACEPOST_TOKEN_KEYS gives an id twice; give each key an id of its own")
+        return Keyring(roots)
 
     def model_post_init(self, context: Any) -> None:
         """Refuse keys that cannot be used when the settings are read, not when the first token is signed."""
@@ -79,9 +87,7 @@ def _checked_url(secret: SecretStr) -> SecretStr:
 def explain(error: ValidationError, service: str) -> str:
     """The faults as lines for a person, each with the variable to set."""
     own = PREFIX + service.replace("-", "_").upper()
-    lines = [
-        f"{own}_{'_'.join(map(str, each['loc'])).upper()}: {each['msg']}" for each in error.errors() if each["loc"]
-    ]
+    lines = [f"{own}_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors() if each["loc"]]
     rest = [each["msg"] for each in error.errors() if not each["loc"]]
     return "\n".join(lines + rest)
 

@@ -125,7 +125,7 @@ def to_local_part(token: bytes) -> str:
 def from_local_part(text: str) -> bytes:
     """The bytes of a token in a return path's local part; empty for anything that is not exactly one."""
     lowered = text.lower()
-    if not lowered.startswith("b+"):
+    if not text.isascii() or not lowered.startswith("b+"):
         return b""
     try:
         token = base64.b32decode(lowered[2:].upper() + "=" * (-len(lowered[2:]) % 8))

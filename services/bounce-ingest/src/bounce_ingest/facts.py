@@ -11,17 +11,19 @@ from tracepost.tokens import Claim, Keyring
 
 def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[AnyEvent]:
     """The events of a report about the claim's delivery; the same mail again gives the same ids."""
+    found: list[Data | None]
     match report:
         case DeliveryReport(recipients=recipients):
-            found = [(each.final_recipient, _recipient(each, claim, keyring)) for each in recipients]
+            found = [_recipient(each, claim, keyring) for each in recipients]
         case FeedbackReport(stated_type="auth-failure"):
             found = []  # RFC 6591: a receiver's word about our signatures, not a person's about the message
         case FeedbackReport(feedback_type=kind, reporter=reporter, recipients=named):
-            sure = not named or any(keyring.names(claim, address) for address in named)
+            addresses = [address for address in named if "@" in address]  # the rest is redacted
+            sure = not addresses or any(keyring.names(claim, address) for address in addresses)
             told = Complained(
                 feedback_type=kind, reporter=reporter, certainty="exact" if sure else "candidate", origin="arf"
             )
-            found = [(None, told)]
+            found = [told]
         case AutoReply() | NotUnderstood():
             found = []
     digest = sha256(mail).hexdigest()
@@ -31,9 +33,9 @@ def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[A
             claim.message_id,
             claim.recipient_no,
             data,
-            id=derived_id(digest, claim.message_id, claim.recipient_no, address, type(data).__name__),
+            id=derived_id(digest, claim.message_id, claim.recipient_no, place),
         )
-        for address, data in found
+        for place, data in enumerate(found)
         if data is not None
     ]
 

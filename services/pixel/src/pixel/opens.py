@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
 import structlog
 from aiohttp import web
 
-from pixel.verdict import counts, judge, truncated
+from pixel.verdict import counts, judge, plain, truncated
 from tracepost import metrics, tokens
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
 from tracepost.events import AnyEvent, Opened, derived_id, event
@@ -58,7 +58,7 @@ def opened(claim: Claim, user_agent: str, ip: str, now: datetime | None = None) 
         day = time.replace(hour=0, minute=0, second=0, microsecond=0)
         same = derived_id("opened", claim.message_id, claim.recipient_no, day.date(), verdict)
         return event(
-            "pixel", claim.message_id, claim.recipient_no, Opened(verdict=verdict, rule=rule), id=same, time=day
+            "pixel", claim.message_id, claim.recipient_no, Opened(verdict=verdict, rule="day"), id=same, time=day
         )
     data = Opened(verdict=verdict, rule=rule, client=client, ip=truncated(ip))
     return event("pixel", claim.message_id, claim.recipient_no, data, time=time)
@@ -66,7 +66,9 @@ def opened(claim: Claim, user_agent: str, ip: str, now: datetime | None = None) 
 
 def client_ip(request: web.Request, trusted_proxies: Networks) -> str:
     """The peer's address, or what the nearest proxies that we trust say it is."""
-    hops = [*request.headers.get("X-Forwarded-For", "").replace(" ", "").split(","), request.remote or ""]
+    # A proxy may add a line of its own after the one that the client wrote.
+    forwarded = ",".join(request.headers.getall("X-Forwarded-For", []))
+    hops = [*forwarded.replace(" ", "").split(","), request.remote or ""]
     while len(hops) > 1 and hops[-2] and _within(hops[-1], trusted_proxies):
         hops.pop()
     return hops[-1]
@@ -74,7 +76,7 @@ def client_ip(request: web.Request, trusted_proxies: Networks) -> str:
 
 def _within(ip: str, networks: Networks) -> bool:
     try:
-        return any(ip_address(ip) in network for network in networks)
+        return any(plain(ip) in network for network in networks)
     except ValueError:
         return False
 

@@ -7,12 +7,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from tracepost.settings import Port, Seconds, Settings
+from tracepost.settings import Port, Seconds, Settings, parts
 
-Networks = Annotated[
-    tuple[IPv4Network | IPv6Network, ...],
-    BeforeValidator(lambda value: [part for part in value.split(",") if part] if isinstance(value, str) else value),
-]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(parts)]
 
 
 class PixelSettings(Settings):

@@ -14,11 +14,12 @@ from email.parser import BytesHeaderParser
 from email.utils import format_datetime, formataddr
 from html import escape
 
-from tracepost.addresses import parse
+from tracepost.addresses import Mailbox, parse
 from tracepost.requests import SendRequest
 
 TOKEN_HEADER = "Tracepost-Token"  # noqa: S105 - a header's name
 
+_CRLF = "\r\n"
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 
 
@@ -37,11 +38,12 @@ class HeadersAltered(Exception):
 
 def compose(request: SendRequest, links: Links, date: datetime) -> bytes:
     """The whole message with CRLF line ends; the same for every attempt. HeadersAltered if a value broke out."""
-    message = _body(request, links.pixel_url)
-    headers = [*_headers(request, links, date), *request.headers.items()]
+    message = _body(request, links.pixel_url, f"=_{request.message_id.hex}")
+    further = [(name, _folded(name, value)) for name, value in request.headers.items()]
+    headers = [*_headers(request, links, date), *further]
     for name, value in headers:
-        message[name] = value if value.isascii() else Header(value, "utf-8", header_name=name).encode()
-    composed = message.as_bytes(policy=policy.compat32.clone(linesep="\r\n", max_line_length=None))
+        message[name] = value
+    composed = message.as_bytes(policy=policy.compat32.clone(linesep=_CRLF, max_line_length=None))
     expected = _names(message)
     read_back = _names(BytesHeaderParser().parsebytes(composed.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"))
     if read_back != expected:
@@ -59,7 +61,7 @@ def _headers(request: SendRequest, links: Links, date: datetime) -> list[tuple[s
         ("Reply-To", _mailboxes(request.reply_to)),
         ("To", _mailboxes(request.to)),
         ("Cc", _mailboxes(request.cc)),
-        ("Subject", request.subject),
+        ("Subject", _folded("Subject", request.subject)),
         ("Date", format_datetime(date)),
         ("Message-ID", links.rfc_message_id),
         (TOKEN_HEADER, links.return_token),
@@ -72,19 +74,31 @@ def _headers(request: SendRequest, links: Links, date: datetime) -> list[tuple[s
     return [(name, value) for name, value in fields if value]
 
 
+def _folded(name: str, value: str) -> str:
+    # An ASCII text that looks like an encoded word would be read as one, unless it is encoded itself.
+    charset = "us-ascii" if value.isascii() and "=?" not in value else "utf-8"
+    return Header(value, charset, header_name=name).encode(linesep=_CRLF)
+
+
 def _mailboxes(texts: tuple[str, ...]) -> str:
-    # formataddr encodes a name that is not ASCII, and quotes what needs quoting.
-    return ",\r\n ".join(formataddr(parse(text)) for text in texts)
+    return f",{_CRLF} ".join(_mailbox(parse(text)) for text in texts)
 
 
-def _body(request: SendRequest, pixel_url: str | None) -> Message:
+def _mailbox(mailbox: Mailbox) -> str:
+    if mailbox.name.isascii() and "=?" not in mailbox.name:
+        return formataddr(mailbox)
+    return f"{Header(mailbox.name, 'utf-8').encode(linesep=_CRLF)} <{mailbox.address}>"
+
+
+def _body(request: SendRequest, pixel_url: str | None, boundary: str) -> Message:
     html = request.html if request.html is None or pixel_url is None else _with_pixel(request.html, pixel_url)
     parts = [
         MIMEText(text, kind, "utf-8") for text, kind in ((request.text, "plain"), (html, "html")) if text is not None
     ]
     if len(parts) == 1:
         return parts[0]
-    return MIMEMultipart("alternative", _subparts=parts)
+    # Base64 parts hold no boundary, so that it need not be made up anew for each attempt.
+    return MIMEMultipart("alternative", boundary, _subparts=parts)
 
 
 def _with_pixel(html: str, url: str) -> str:

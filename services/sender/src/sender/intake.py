@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from tracepost.broker import Codec, Publisher, answer
 from tracepost.events import Accepted, AnyEvent, Tracking, event
 from tracepost.problems import Invalid, Problem
 from tracepost.requests import SendRequest
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ def _decode(lane: Lane, default_app: str | None, message: AbstractIncomingMessag
     if not app:
         detail = "set the message's user_id property to the user you connect as"
         raise Invalid(Problem(code="no-app", title="Nobody says whose request this is", status=403, detail=detail))
-    traceparent = message.headers.get("traceparent")
+    traceparent = str(message.headers.get("traceparent"))
     return [
         Submission(
             requests.decode(message.body),
@@ -54,7 +57,7 @@ def _decode(lane: Lane, default_app: str | None, message: AbstractIncomingMessag
             lane,
             message.reply_to,
             message.correlation_id,
-            traceparent if isinstance(traceparent, str) else None,
+            traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         )
     ]
 

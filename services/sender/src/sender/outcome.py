@@ -83,7 +83,7 @@ def decide(result: Result, attempt: Attempt, now: datetime) -> Outcome:
             return Outcome("done", Bounced(**_given_up(attempt, "the request expired before the next attempt")))
         case Reply(code=code) if 200 <= code < 300:
             return Outcome("done", _delivered(result, attempt))
-        case Reply(code=code) if code >= 500:
+        case Reply(code=code) if 500 <= code < 600:
             return Outcome("done", Bounced(**_refusal(result, attempt)))
         case Reply() | Unreachable():
             return _again(_refusal(result, attempt), attempt, now)
@@ -141,7 +141,8 @@ def _refusal(result: Reply | Unreachable | Lost, attempt: Attempt) -> dict[str, 
         case Reply(stage, code, text):
             _, enhanced = codes(text)
             cause = classify(text, code, enhanced, stage)
-            words = {"smtp_code": code, "enhanced_code": enhanced, "diagnostic": text}
+            known = code if 200 <= code <= 599 else None  # what is no SMTP reply has no code
+            words = {"smtp_code": known, "enhanced_code": enhanced, "diagnostic": text}
             return told | words | {"bounce_class": cause.bounce_class, "category": cause.category, "rule": cause.rule}
         case Unreachable(reason) | Lost(reason):
             return told | {"diagnostic": reason, "bounce_class": "soft", "category": "network", "rule": "no-session"}

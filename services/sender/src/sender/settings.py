@@ -7,12 +7,10 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 
 from tracepost.events import Tracking
-from tracepost.settings import Port, Seconds, SecretUrl, Settings
+from tracepost.settings import Port, Seconds, SecretUrl, Settings, parts
 
 Minutes = Annotated[
-    tuple[Annotated[float, Field(gt=0)], ...],
-    Field(min_length=1),
-    BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
+    tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(parts)
 ]
 
 

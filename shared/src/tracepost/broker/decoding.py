@@ -32,7 +32,7 @@ def _one(body: bytes) -> AnyEvent | Refused:
     try:
         return events.decode(body)
     except ValidationError as error:
-        return Refused(body, from_validation(error, "invalid-event", "The event cannot be understood"))
+        return Refused(body, from_validation(error, "invalid-event", "The event cannot be understood", union=True))
 
 
 def _split(body: bytes) -> list[bytes]:
