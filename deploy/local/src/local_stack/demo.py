@@ -14,8 +14,10 @@ from uuid import UUID
 
 import aio_pika
 import aiohttp
+from rich import box
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from uuid_utils.compat import uuid7
 from yarl import URL
@@ -25,6 +27,7 @@ from tracepost.topology import REQUESTS
 
 DEADLINE = 45.0
 REFRESH = 0.1
+DOMAIN = "simulator.test"
 
 HTML = "<html><body><p>Hello,</p><p>your question was a good one. Here is the answer.</p></body></html>"
 
@@ -72,12 +75,13 @@ class Row:
 async def demo(stack: Stack, console: Console, *, once: bool, deadline: float = DEADLINE) -> int:
     """Run the cases under the reader's eyes; the exit code: 0 when each has reached its status."""
     run = secrets.token_hex(3)
-    rows = [Row(case, f"{case.behaviour}+{run}@simulator.test") for case in CASES]
+    rows = [Row(case, f"{case.behaviour}+{run}@{DOMAIN}") for case in CASES]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session, asyncio.TaskGroup() as group:
         publishing = group.create_task(_publish_all(stack, session, rows))
         with Live(_table(rows), console=console, refresh_per_second=8) as live:
             stopped = await _follow(stack, session, rows, live, deadline)
         publishing.cancel()
+    console.print()
     if not stopped and all(row.reached for row in rows):
         _tell_how_to_go_on(stack, console, rows[1])
         if once:
@@ -160,22 +164,23 @@ async def _refresh(stack: Stack, session: aiohttp.ClientSession, row: Row) -> No
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    table = Table(title="What became of each message")
-    for heading in ("recipient", "status", "cause", "last event", "time"):
-        table.add_column(heading, overflow="fold")
+    tag = rows[0].recipient.partition("+")[2]
+    table = Table(title=f"What became of each message to …+{tag}", box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading, width in (("recipient", 12), ("status and cause", None), ("last event", 10), ("time", 8)):
+        table.add_column(heading, no_wrap=True, min_width=width)
     for row in rows:
-        status, cause = _words(row)
         last = row.events[-1] if row.events else None
-        table.add_row(row.recipient, status, cause, _name(last), _time(last))
+        table.add_row(row.case.behaviour, _words(row), _name(last), _time(last))
     return table
 
 
-def _words(row: Row) -> tuple[str, str]:
+def _words(row: Row) -> str:
     if row.delivery is None:
-        return "[dim]waits for the suppression[/]" if row.case.once_suppressed else "[dim]not known yet[/]", ""
+        return "[dim]waits for the suppression[/]" if row.case.once_suppressed else "[dim]not known yet[/]"
     issue = row.delivery["shown_as"].startswith("Delivery issue")
     colour = "red" if issue else "green" if row.reached else "yellow"
-    return f"[{colour}]{row.delivery['shown_as']}[/]", row.delivery["cause"] or ""
+    cause = f"\n[dim]{escape(row.delivery['cause'])}[/]" if row.delivery["cause"] else ""
+    return f"[{colour}]{row.delivery['shown_as']}[/]{cause}"
 
 
 def _name(event: Mapping[str, Any] | None) -> str:
@@ -183,7 +188,7 @@ def _name(event: Mapping[str, Any] | None) -> str:
 
 
 def _time(event: Mapping[str, Any] | None) -> str:
-    return datetime.fromisoformat(event["time"]).astimezone().strftime("%H:%M:%S.%f")[:-3] if event else ""
+    return datetime.fromisoformat(event["time"]).astimezone().strftime("%H:%M:%S") if event else ""
 
 
 def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:

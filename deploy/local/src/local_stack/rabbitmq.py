@@ -91,7 +91,7 @@ class RabbitNode(Server):
         return [
             *("-kernel", "inet_dist_use_interface", "{127,0,0,1}"),
             *("-rabbitmq_management", "tcp_config", f'[{{ip,"{_HOST}"}},{{port,{self.management_port}}}]'),
-            # Before 3.13.3 each stop waits this long, 5 s at most, for the statistics of the management plugin.
+            # Until rabbitmq-server#11070 each stop waits for the management plugin: this long, and by default 5 s.
             *("-rabbit", "worker_shutdown_timeout", "1000"),
             # Means nothing to Erlang, but shows whose node this is.
             *("-tracepost", str(self.home)),
