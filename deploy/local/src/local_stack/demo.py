@@ -28,6 +28,7 @@ from tracepost.topology import REQUESTS
 DEADLINE = 45.0
 REFRESH = 0.1
 DOMAIN = "simulator.test"
+OTHER_COLUMNS = 42  # what the table needs beside the column of the cause
 
 HTML = "<html><body><p>Hello,</p><p>your question was a good one. Here is the answer.</p></body></html>"
 
@@ -78,7 +79,7 @@ async def demo(stack: Stack, console: Console, *, once: bool, deadline: float = 
     rows = [Row(case, f"{case.behaviour}+{run}@{DOMAIN}") for case in CASES]
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session, asyncio.TaskGroup() as group:
         publishing = group.create_task(_publish_all(stack, session, rows))
-        with Live(_table(rows), console=console, refresh_per_second=8) as live:
+        with Live(_table(rows, console), console=console, refresh_per_second=8) as live:
             stopped = await _follow(stack, session, rows, live, deadline)
         publishing.cancel()
     console.print()
@@ -100,7 +101,7 @@ async def _follow(
         if _ended(stack):
             return True
         await asyncio.gather(*(_refresh(stack, session, row) for row in rows if not row.reached))
-        live.update(_table(rows))
+        live.update(_table(rows, live.console))
         await asyncio.sleep(REFRESH)
     return bool(_ended(stack))
 
@@ -163,24 +164,25 @@ async def _refresh(stack: Stack, session: aiohttp.ClientSession, row: Row) -> No
         return
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[Row], console: Console) -> Table:
     tag = rows[0].recipient.partition("+")[2]
     table = Table(title=f"What became of each message to …+{tag}", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading, width in (("recipient", 12), ("status and cause", None), ("last event", 10), ("time", 8)):
-        table.add_column(heading, no_wrap=True, min_width=width)
+    for heading in ("recipient", "status and cause", "last event", "time"):
+        table.add_column(heading, no_wrap=True)
     for row in rows:
         last = row.events[-1] if row.events else None
-        table.add_row(row.case.behaviour, _words(row), _name(last), _time(last))
+        table.add_row(row.case.behaviour, _words(row, console.width - OTHER_COLUMNS), _name(last), _time(last))
     return table
 
 
-def _words(row: Row) -> str:
+def _words(row: Row, room: int) -> str:
     if row.delivery is None:
         return "[dim]waits for the suppression[/]" if row.case.once_suppressed else "[dim]not known yet[/]"
     issue = row.delivery["shown_as"].startswith("Delivery issue")
     colour = "red" if issue else "green" if row.reached else "yellow"
-    cause = f"\n[dim]{escape(row.delivery['cause'])}[/]" if row.delivery["cause"] else ""
-    return f"[{colour}]{row.delivery['shown_as']}[/]{cause}"
+    cause = row.delivery["cause"] or ""
+    shown = cause if len(cause) <= room else cause[: room - 1] + "…"
+    return f"[{colour}]{row.delivery['shown_as']}[/]" + (f"\n[dim]{escape(shown)}[/]" if shown else "")
 
 
 def _name(event: Mapping[str, Any] | None) -> str:
