@@ -1,0 +1,70 @@
+"""Send requests as they come from the broker, which says whose they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from sender.intake import codec
+from sender.store import Lane
+from tests.unit.samples import body, incoming
+from tracepost.problems import Invalid, Problem
+
+PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def whole_refused(raw: bytes, default_app: str | None = "local", **properties: str) -> Problem:
+    with pytest.raises(Invalid) as raised:
+        codec("normal", default_app).decode(incoming(raw, **properties))
+    return raised.value.problem
+
+
+@pytest.mark.parametrize("lane", ["normal", "bulk"])
+def test_a_submission_is_the_request_and_what_the_broker_says_of_it(lane: Lane) -> None:
+    raw = body(subject="Grüße")
+    message = incoming(
+        raw, user_id="help-desk", reply_to="answers", correlation_id="7", headers={"traceparent": PARENT}
+    )
+    (made,) = codec(lane, "local").decode(message)
+    assert not hasattr(made, "problem")
+    assert (made.request.subject, made.body, made.lane) == ("Grüße", raw, lane)
+    assert (made.app, made.reply_to, made.correlation_id, made.traceparent) == ("help-desk", "answers", "7", PARENT)
+    assert codec(lane, None).encode(made) == raw
+
+
+def test_a_request_without_a_user_is_the_default_apps() -> None:
+    (made,) = codec("normal", "local").decode(incoming(body()))
+    assert not hasattr(made, "problem")
+    assert made.app == "local"
+
+
+@pytest.mark.parametrize("default_app", [None, ""])
+def test_a_request_of_nobody_is_refused(default_app: str | None) -> None:
+    problem = whole_refused(body(), default_app)
+    assert (problem.code, problem.status) == ("no-app", 403)
+    assert "user_id" in (problem.detail or "")
+
+
+def test_a_header_cannot_say_whose_a_request_is() -> None:
+    headers = {"user_id": "other", "tracepost-app": "other"}
+    (made,) = codec("normal", None).decode(incoming(body(), user_id="help-desk", headers=headers))
+    assert not hasattr(made, "problem")
+    assert made.app == "help-desk"
+
+
+def test_an_invalid_request_is_refused_with_every_fault() -> None:
+    assert {fault.pointer for fault in whole_refused(body(subject=5, sender="nobody")).errors} == {"/subject", "/from"}
+    assert whole_refused(b"{").code == "invalid-request"
+
+
+@pytest.mark.parametrize("parent", [b"bytes", 5, None, ["a"]])
+def test_a_trace_that_is_no_text_is_left_out(parent: object) -> None:
+    (made,) = codec("normal", "local").decode(incoming(body(), headers={"traceparent": parent}))
+    assert not hasattr(made, "problem")
+    assert made.traceparent is None
+
+
+@pytest.mark.parametrize("parent", ["\0", "nonsense", "00-" + "x" * 5000])
+def test_a_trace_that_is_none_is_left_out(parent: str) -> None:
+    (made,) = codec("normal", "local").decode(incoming(body(), headers={"traceparent": parent}))
+    assert not hasattr(made, "problem")
+    assert made.traceparent is None

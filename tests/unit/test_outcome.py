@@ -1,0 +1,234 @@
+"""What an attempt's result means: the event that tells it, and what becomes of the delivery."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sender.outcome import Attempt, Expired, Lost, Outcome, Reply, Result, Suppressed, Unreachable, decide
+from tests.unit.samples import MESSAGE, NOON, modest, sample
+from tracepost.bounces.classify import Stage
+from tracepost.events import Bounced, Data, Deferred, Delivered, Rejected, encode
+
+WAITS = (1.0, 5.0, 30.0)
+REMOTE = "mx.example.org"
+FIRST = Attempt(1, NOON + timedelta(days=3), outcome_unknown=False, park_unknown=False, retry_minutes=WAITS)
+LAST = replace(FIRST, number=9, expires_at=NOON + timedelta(seconds=10))
+
+OK = Reply("data", 250, "2.0.0 OK: queued as 7", REMOTE)
+GREYLISTED = Reply("rcpt", 451, "4.7.1 Greylisted, try again later", REMOTE)
+UNKNOWN_USER = Reply("rcpt", 550, "5.1.1 <ann@example.org>: User unknown", REMOTE)
+SPAM = Reply("data", 554, "5.7.1 Message rejected: classified as spam", REMOTE)
+REFUSED = Unreachable("no session: connection refused", REMOTE)
+LOST = Lost("the session was lost after DATA", REMOTE)
+SUPPRESSED = Suppressed(Rejected(reason="hard_bounce", evidence_event=MESSAGE, since=NOON))
+
+results = st.one_of(
+    st.builds(
+        Reply,
+        stage=st.sampled_from(["connect", "ehlo", "mail", "rcpt", "data"]),
+        code=st.integers(200, 599),
+        text=st.text(max_size=60) | st.sampled_from(["4.2.2 mailbox full", "5.1.1 user unknown", "5.7.1 spam", "\0"]),
+        remote=st.just(REMOTE),
+    ),
+    st.builds(Unreachable, reason=st.text(max_size=20), remote=st.just(REMOTE)),
+    st.builds(Lost, reason=st.text(max_size=20), remote=st.just(REMOTE)),
+    st.just(SUPPRESSED),
+    st.just(Expired()),
+)
+attempts = st.builds(
+    Attempt,
+    number=st.integers(1, 50),
+    expires_at=st.timedeltas(timedelta(minutes=-10), timedelta(days=2)).map(lambda ahead: NOON + ahead),
+    outcome_unknown=st.booleans(),
+    park_unknown=st.booleans(),
+    retry_minutes=st.lists(st.floats(0.01, 1000), min_size=1, max_size=6).map(tuple),
+)
+
+
+def fields(data: Data, *names: str) -> tuple[object, ...]:
+    return tuple(getattr(data, name) for name in names)
+
+
+def test_an_accepted_message_is_delivered() -> None:
+    outcome = decide(OK, FIRST, NOON)
+    assert (outcome.state, outcome.due_at, outcome.outcome_unknown) == ("done", None, False)
+    assert outcome.data == Delivered(
+        attempt=1, smtp_code=250, enhanced_code="2.0.0", response=OK.text, remote_mta=REMOTE, origin="smtp"
+    )
+
+
+def test_a_definite_refusal_bounces_at_once() -> None:
+    outcome = decide(UNKNOWN_USER, FIRST, NOON)
+    assert (outcome.state, outcome.due_at) == ("done", None)
+    assert isinstance(outcome.data, Bounced)
+    assert fields(outcome.data, "bounce_class", "category") == ("hard", "invalid_recipient")
+    assert fields(outcome.data, "smtp_code", "enhanced_code", "diagnostic") == (550, "5.1.1", UNKNOWN_USER.text)
+    assert fields(outcome.data, "attempt", "remote_mta", "origin", "certainty") == (1, REMOTE, "smtp", "exact")
+    assert outcome.data.rule
+    assert not outcome.data.outcome_unknown
+
+
+def test_refused_content_is_spam() -> None:
+    data = decide(SPAM, FIRST, NOON).data
+    assert isinstance(data, Bounced)
+    assert data.bounce_class == "spam"
+
+
+def test_a_refusal_for_the_time_being_is_tried_again() -> None:
+    outcome = decide(GREYLISTED, FIRST, NOON)
+    assert outcome.state == "ready"
+    assert isinstance(outcome.data, Deferred)
+    assert outcome.data.next_attempt_at == outcome.due_at
+    assert fields(outcome.data, "bounce_class", "smtp_code", "enhanced_code") == ("soft", 451, "4.7.1")
+    assert fields(outcome.data, "parked", "outcome_unknown") == (False, False)
+
+
+def test_no_session_is_tried_again() -> None:
+    outcome = decide(REFUSED, FIRST, NOON)
+    assert outcome.state == "ready"
+    assert isinstance(outcome.data, Deferred)
+    assert fields(outcome.data, "category", "smtp_code", "diagnostic") == ("network", None, REFUSED.reason)
+    assert not outcome.outcome_unknown
+
+
+@pytest.mark.parametrize("code", [300, 354, 399, 400, 421, 499])
+def test_whatever_is_no_success_and_no_definite_refusal_is_tried_again(code: int) -> None:
+    assert decide(replace(GREYLISTED, code=code), FIRST, NOON).state == "ready"
+
+
+@pytest.mark.parametrize(("code", "kind"), [(200, Delivered), (299, Delivered), (500, Bounced), (599, Bounced)])
+def test_the_first_digit_decides(code: int, kind: type[Data]) -> None:
+    outcome = decide(Reply("data", code, "words", REMOTE), FIRST, NOON)
+    assert (outcome.state, type(outcome.data)) == ("done", kind)
+
+
+@pytest.mark.parametrize("code", [-1, 0, 199, 600, 999])
+@pytest.mark.parametrize("stage", ["rcpt", "data"])
+def test_a_reply_that_is_no_smtp_is_recorded_too(stage: Stage, code: int) -> None:
+    assert decide(Reply(stage, code, "words", REMOTE), FIRST, NOON).data
+
+
+@pytest.mark.parametrize("result", [OK, GREYLISTED, UNKNOWN_USER], ids=["accepted", "deferred", "refused"])
+def test_a_reply_that_is_no_utf_8_is_recorded_too(result: Reply) -> None:
+    text = b"2.0.0 f\xfcr Ann".decode("utf-8", "surrogateescape")
+    assert encode(sample(decide(replace(result, text=text), FIRST, NOON).data))
+
+
+# how long
+
+
+@pytest.mark.parametrize(("number", "minutes"), [(1, 1), (2, 5), (3, 30), (4, 30), (50, 30)])
+def test_waits_follow_the_list_and_its_last_repeats(number: int, minutes: float) -> None:
+    for _ in range(50):
+        due = decide(GREYLISTED, replace(FIRST, number=number), NOON).due_at
+        assert due is not None
+        assert 0.9 * minutes <= (due - NOON) / timedelta(minutes=1) <= 1.1 * minutes
+
+
+def test_waits_differ_so_that_what_failed_together_does_not_come_back_together() -> None:
+    assert len({decide(REFUSED, FIRST, NOON).due_at for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize("result", [GREYLISTED, REFUSED, LOST])
+def test_what_would_be_tried_after_its_expiry_is_given_up(result: Result) -> None:
+    outcome = decide(result, LAST, NOON)
+    assert (outcome.state, outcome.due_at) == ("done", None)
+    assert isinstance(outcome.data, Bounced)
+    assert fields(outcome.data, "bounce_class", "category", "attempt") == ("soft", "expired", 9)
+    assert outcome.data.diagnostic
+
+
+def test_a_refusal_for_the_time_being_never_ends_as_a_hard_bounce() -> None:
+    reply = Reply("rcpt", 450, "4.1.1 <ann@example.org>: User unknown", REMOTE)
+    data = decide(reply, LAST, NOON).data
+    assert isinstance(data, Bounced)
+    assert data.bounce_class == "soft"
+
+
+def test_a_delivery_that_expired_is_given_up() -> None:
+    outcome = decide(Expired(), replace(FIRST, outcome_unknown=True), NOON)
+    assert outcome.state == "done"
+    assert isinstance(outcome.data, Bounced)
+    assert fields(outcome.data, "bounce_class", "category", "outcome_unknown") == ("soft", "expired", True)
+
+
+def test_a_suppressed_address_is_told_with_its_evidence() -> None:
+    assert decide(SUPPRESSED, FIRST, NOON) == Outcome("done", SUPPRESSED.evidence)
+
+
+# unknown outcomes
+
+
+def test_an_unknown_outcome_is_tried_again_and_on_the_record() -> None:
+    outcome = decide(LOST, FIRST, NOON)
+    assert (outcome.state, outcome.outcome_unknown) == ("ready", True)
+    assert isinstance(outcome.data, Deferred)
+    assert fields(outcome.data, "outcome_unknown", "parked", "diagnostic") == (True, False, LOST.reason)
+
+
+def test_an_unknown_outcome_is_parked_where_the_request_says_so() -> None:
+    outcome = decide(LOST, replace(FIRST, park_unknown=True), NOON)
+    assert (outcome.state, outcome.due_at, outcome.outcome_unknown) == ("parked", None, True)
+    assert isinstance(outcome.data, Deferred)
+    assert fields(outcome.data, "outcome_unknown", "parked", "next_attempt_at") == (True, True, None)
+
+
+@pytest.mark.parametrize("result", [GREYLISTED, REFUSED])
+def test_only_an_unknown_outcome_is_parked(result: Result) -> None:
+    assert decide(result, replace(FIRST, park_unknown=True), NOON).state == "ready"
+
+
+@pytest.mark.parametrize("result", [GREYLISTED, REFUSED, UNKNOWN_USER])
+def test_once_unknown_stays_on_the_record(result: Result) -> None:
+    data = decide(result, replace(FIRST, outcome_unknown=True), NOON).data
+    assert isinstance(data, Bounced | Deferred)
+    assert data.outcome_unknown
+
+
+# laws
+
+
+@modest
+@given(results, attempts)
+def test_nothing_is_scheduled_past_its_expiry_or_into_the_past(result: Result, attempt: Attempt) -> None:
+    outcome = decide(result, attempt, NOON)
+    if outcome.due_at is not None:
+        assert NOON < outcome.due_at <= attempt.expires_at
+
+
+@modest
+@given(results, attempts)
+def test_state_and_event_agree(result: Result, attempt: Attempt) -> None:
+    outcome = decide(result, attempt, NOON)
+    match outcome.data:
+        case Deferred(parked=True):
+            assert outcome.state == "parked"
+            assert isinstance(result, Lost)
+        case Deferred(next_attempt_at=due):
+            assert (outcome.state, outcome.due_at) == ("ready", due)
+        case Delivered() | Bounced() | Rejected():
+            assert (outcome.state, outcome.due_at) == ("done", None)
+        case other:
+            raise AssertionError(other)
+
+
+@modest
+@given(results, attempts)
+def test_every_outcome_can_be_told(result: Result, attempt: Attempt) -> None:
+    told = json.loads(encode(sample(decide(result, attempt, NOON).data)))
+    assert told["data"]
+    assert "\0" not in json.dumps(told, ensure_ascii=False)
+
+
+@modest
+@given(results, attempts)
+def test_what_the_server_may_have_taken_is_never_counted_as_known(result: Result, attempt: Attempt) -> None:
+    data = decide(result, attempt, NOON).data
+    if isinstance(data, Bounced | Deferred):
+        assert data.outcome_unknown == (attempt.outcome_unknown or isinstance(result, Lost))

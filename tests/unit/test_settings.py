@@ -1,0 +1,270 @@
+"""Settings come from the environment, secrets from files too, and faults are explained to a person."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable
+from ipaddress import ip_network
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from pydantic import ValidationError
+
+from bounce_ingest.settings import BounceIngestSettings
+from pixel.settings import PixelSettings
+from sender.settings import SenderSettings
+from status_store.settings import StatusStoreSettings
+from tests.unit.samples import MESSAGE
+from tracepost.settings import Port, SecretUrl, Settings, explain, printable
+
+ROOT_KEY = base64.b64encode(b"secret root key".ljust(32, b"-")).decode()
+KEYS = f"1:{ROOT_KEY}"
+DATABASE = "postgresql://tracepost:secret@db.example:5432/sender"
+
+Set = Callable[..., None]
+
+
+class ExampleSettings(Settings):
+    service: ClassVar[str] = "two-words"
+
+    admin_port: Port = 9999
+    database_url: SecretUrl | None = None
+    comment: str | None = None
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Set:
+    """Sets variables, their prefix left out; nothing else of ours is set."""
+    for name in os.environ:
+        if name.startswith("TRACEPOST_"):
+            monkeypatch.delenv(name)
+
+    def set_variables(**variables: str) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(f"TRACEPOST_{name}", value)
+
+    set_variables(TOKEN_KEYS=KEYS)
+    return set_variables
+
+
+def explained(kind: type[Settings] = ExampleSettings) -> str:
+    with pytest.raises(ValidationError) as raised:
+        kind()
+    return explain(raised.value, kind.service)
+
+
+def read() -> ExampleSettings:
+    return ExampleSettings()
+
+
+def test_what_is_not_set_has_its_default(environment: Set) -> None:
+    assert (read().admin_port, read().host, read().log_level) == (9999, "127.0.0.1", "INFO")
+
+
+def test_a_variable_of_the_service_comes_before_that_of_all(environment: Set) -> None:
+    environment(HOST="0.0.0.0")
+    assert read().host == "0.0.0.0"
+    environment(TWO_WORDS_HOST="192.0.2.1")
+    assert read().host == "192.0.2.1"
+
+
+def test_a_variable_of_another_service_does_not_count(environment: Set) -> None:
+    environment(SENDER_HOST="192.0.2.1", TWO_HOST="192.0.2.1", HOSTS="192.0.2.1")
+    assert read().host == "127.0.0.1"
+
+
+def test_a_variable_without_our_prefix_does_not_count(environment: Set, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOST", "ADMIN_PORT", "TWO_WORDS_HOST", "tracepost_host"):
+        monkeypatch.setenv(name, "1")
+    assert (read().host, read().admin_port) == ("127.0.0.1", 9999)
+
+
+def test_what_a_test_hands_in_comes_first(environment: Set) -> None:
+    environment(HOST="192.0.2.1", ADMIN_PORT="x")
+    assert ExampleSettings(host="::1", admin_port=0).host == "::1"
+
+
+def test_a_file_may_hold_the_value(environment: Set, tmp_path: Path) -> None:
+    secret = tmp_path / "database"
+    secret.write_text(f"{DATABASE}\n")
+    environment(DATABASE_URL_FILE=str(secret))
+    assert read().database_url is not None
+    assert read().database_url.get_secret_value() == DATABASE  # type: ignore[union-attr]
+    (tmp_path / "own").write_text("postgresql://own.example/x")
+    environment(TWO_WORDS_DATABASE_URL_FILE=str(tmp_path / "own"))
+    assert read().database_url.get_secret_value() == "postgresql://own.example/x"  # type: ignore[union-attr]
+
+
+def test_the_file_of_the_service_comes_before_the_variable_of_all(environment: Set, tmp_path: Path) -> None:
+    (tmp_path / "host").write_text("192.0.2.1")
+    environment(HOST="192.0.2.2", TWO_WORDS_HOST_FILE=str(tmp_path / "host"))
+    assert read().host == "192.0.2.1"
+
+
+def test_a_file_that_is_not_there_stops_the_start_and_is_named(environment: Set, tmp_path: Path) -> None:
+    environment(TWO_WORDS_HOST_FILE=str(tmp_path / "nowhere"))
+    with pytest.raises(OSError, match="nowhere"):
+        read()
+
+
+def test_secrets_are_masked_where_settings_are_printed(environment: Set) -> None:
+    environment(DATABASE_URL=DATABASE, AMQP_URL="amqp://user:secret@broker.example/", COMMENT="told")
+    for text in (printable(read()), repr(read()), str(read())):
+        assert "secret" not in text
+        assert ROOT_KEY not in text
+    lines = printable(read()).splitlines()
+    assert "TRACEPOST_TOKEN_KEYS=**********" in lines
+    assert "TRACEPOST_DATABASE_URL=**********" in lines
+    assert "TRACEPOST_AMQP_URL=**********" in lines
+    assert "TRACEPOST_COMMENT=told" in lines
+    assert len(lines) == len(ExampleSettings.model_fields)
+
+
+def test_every_fault_is_explained_by_its_variable(environment: Set) -> None:
+    environment(ADMIN_PORT="70000", LOG_LEVEL="loud", PUBLISH_TIMEOUT="0", DRAIN_TIMEOUT="soon")
+    named = {line.partition(":")[0].removeprefix("TRACEPOST_TWO_WORDS_") for line in explained().splitlines()}
+    assert named == {"ADMIN_PORT", "LOG_LEVEL", "PUBLISH_TIMEOUT", "DRAIN_TIMEOUT"}
+    assert "65535" in explained()
+    assert "'DEBUG', 'INFO'" in explained()
+
+
+def test_what_is_required_is_named(environment: Set, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRACEPOST_TOKEN_KEYS")
+    assert explained() == "TRACEPOST_TWO_WORDS_TOKEN_KEYS: Field required"
+    assert "TRACEPOST_SENDER_BOUNCE_DOMAIN: Field required" in explained(SenderSettings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "secret",
+        "user:secret@broker.example",
+        "//user:secret@broker.example",
+        "amqp:///secret",
+        "amqp://user:sec/ret@broker.example",
+        "amqp://user:sec#ret@broker.example",
+        "amqp://user:sec[ret@broker.example",
+        "amqp://user:secret@broker.example:port/",
+        "amqp://user:secret@broker.example:70000/",
+    ],
+)
+def test_a_url_that_is_none_is_explained_and_not_repeated(environment: Set, url: str) -> None:
+    environment(AMQP_URL=url)
+    text = explained()
+    assert text.startswith("TRACEPOST_TWO_WORDS_AMQP_URL: ")
+    assert "sec" not in text
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "",
+        "secret",
+        ROOT_KEY,
+        "1:",
+        "1:secret",
+        "1:!!!!",
+        "1:" + base64.b64encode(b"x" * 31).decode(),
+        f"256:{ROOT_KEY}",
+        f"-1:{ROOT_KEY}",
+        f"one:{ROOT_KEY}",
+        f"{KEYS},",
+        f"{KEYS},2:c2VjcmV0",
+        f"{KEYS};2:{ROOT_KEY}",
+    ],
+)
+def test_bad_keys_are_refused_when_the_settings_are_read_and_not_repeated(environment: Set, keys: str) -> None:
+    environment(TOKEN_KEYS=keys)
+    text = explained()
+    assert "key" in text.lower()
+    assert ROOT_KEY not in text
+
+
+@pytest.mark.parametrize("keys", ["secret", "1:!!!!", f"{KEYS},"])
+def test_keys_that_cannot_be_read_are_explained_by_their_variable(environment: Set, keys: str) -> None:
+    environment(TOKEN_KEYS=keys)
+    assert "write TRACEPOST_TOKEN_KEYS as 1:<base64 of 32 random bytes>" in explained()
+
+
+@pytest.mark.xfail(strict=True, reason="keyring() passes Keyring's words on, which do not know the variable")
+@pytest.mark.parametrize("keys", ["1:", "1:c2VjcmV0", f"256:{ROOT_KEY}"])
+def test_keys_that_cannot_be_used_are_explained_by_their_variable(environment: Set, keys: str) -> None:
+    environment(TOKEN_KEYS=keys)
+    assert "TRACEPOST_TOKEN_KEYS" in explained()
+
+
+def test_keys_the_wrong_way_round_are_not_repeated(environment: Set) -> None:
+    environment(TOKEN_KEYS=f"{ROOT_KEY}:1")
+    assert ROOT_KEY not in explained()
+
+
+def test_a_key_id_that_is_given_twice_is_refused(environment: Set) -> None:
+    environment(TOKEN_KEYS=f"{KEYS},1:{base64.b64encode(b'another'.ljust(32)).decode()}")
+    assert "twice" in explained()
+
+
+def test_several_keys_are_read_and_the_highest_signs(environment: Set) -> None:
+    environment(TOKEN_KEYS=f"{KEYS},7:{base64.b64encode(b'another'.ljust(32)).decode()}")
+    keyring = read().keyring()
+    token = keyring.pixel(MESSAGE, 0)
+    assert token[0] == 7
+    assert keyring.verify("pixel", token)
+
+
+def required(environment: Set) -> None:
+    environment(
+        DATABASE_URL=DATABASE, BOUNCE_DOMAIN="bounces.example", PIXEL_URL="https://pixel.example", SMTP_PORT="2525"
+    )
+
+
+@pytest.mark.parametrize("kind", [SenderSettings, PixelSettings, BounceIngestSettings, StatusStoreSettings])
+def test_every_service_starts_with_what_is_required(environment: Set, kind: type[Settings]) -> None:
+    required(environment)
+    made = kind()
+    assert "secret" not in printable(made)
+    assert made.admin_port in {9101, 9102, 9103, 9104}
+
+
+def test_waits_between_attempts_are_a_list(environment: Set) -> None:
+    required(environment)
+    environment(SENDER_RETRY_MINUTES="0.5,2, 10")
+    assert SenderSettings().retry_minutes == (0.5, 2, 10)
+
+
+@pytest.mark.parametrize("minutes", ["", "0", "1,-1", ",", "soon", "nan"])
+def test_waits_that_are_none_are_refused(environment: Set, minutes: str) -> None:
+    required(environment)
+    environment(SENDER_RETRY_MINUTES=minutes)
+    assert "TRACEPOST_SENDER_RETRY_MINUTES" in explained(SenderSettings)
+
+
+def test_a_fault_in_a_list_names_a_variable_that_exists(environment: Set) -> None:
+    required(environment)
+    environment(SENDER_RETRY_MINUTES="1,soon")
+    assert explained(SenderSettings).partition(":")[0] == "TRACEPOST_SENDER_RETRY_MINUTES"
+
+
+def test_a_network_that_is_none_is_explained_by_its_variable(environment: Set) -> None:
+    environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8,nonsense")
+    assert explained(PixelSettings).partition(":")[0] == "TRACEPOST_PIXEL_TRUSTED_PROXIES"
+
+
+def test_an_endless_wait_is_refused(environment: Set) -> None:
+    required(environment)
+    environment(SENDER_RETRY_MINUTES="1,inf")
+    assert "RETRY_MINUTES" in explained(SenderSettings)
+
+
+def test_trusted_proxies_are_a_list_of_networks(environment: Set) -> None:
+    assert PixelSettings().trusted_proxies == ()
+    environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8,fd00::/8,192.0.2.1")
+    expected = tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.0.2.1/32")))
+    assert PixelSettings().trusted_proxies == expected
+
+
+def test_a_list_may_have_spaces(environment: Set) -> None:
+    environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.0/24")
+    assert len(PixelSettings().trusted_proxies) == 2
