@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -15,6 +16,7 @@ from sender.outcome import Outcome
 from sender.store import Leased, NewRequest, Queue
 from tracepost import events, postgres
 from tracepost.events import Accepted, Delivered, Rejected, event
+from tracepost.runner import Unavailable
 
 NOW = datetime.now(UTC)
 
@@ -48,6 +50,7 @@ def new(recipients: int = 1, digest: bytes = b"d", message_id: UUID | None = Non
         recipients=[f"r{number}@example.test" for number in range(recipients)],
         due_at=NOW,
         expires_at=NOW + timedelta(days=3),
+        park_unknown=False,
         accepted=[event("sender", message_id, number, accepted) for number in range(recipients)],
     )
 
@@ -156,8 +159,8 @@ async def test_what_was_not_published_stays_in_the_outbox(queue: Queue) -> None:
 async def test_not_spam_undoes_a_complaint_whichever_came_first(queue: Queue, lift_first: bool) -> None:
     complaint = Rejected(reason="spam_complaint", since=NOW)
     steps = [
-        lambda: queue.suppress("key", "a@example.test", complaint),
-        lambda: queue.lift_complaint("key", "a@example.test", NOW + timedelta(seconds=1)),
+        partial(queue.suppress, "key", "a@example.test", complaint),
+        partial(queue.lift_complaint, "key", "a@example.test", NOW + timedelta(seconds=1)),
     ]
     for step in reversed(steps) if lift_first else steps:
         await step()
@@ -179,11 +182,11 @@ async def test_a_database_that_is_newer_or_altered_refuses_the_start(database: s
         pass
     connection = await asyncpg.connect(database)
     await connection.execute("INSERT INTO migrations (name, checksum) VALUES ('999_future.sql', 'x')")
-    with pytest.raises(postgres.Unavailable, match="newer than this version"):
+    with pytest.raises(Unavailable, match="newer than this version"):
         async with postgres.connected(database, "sender"):
             pass
     await connection.execute("DELETE FROM migrations WHERE name LIKE '999%'; UPDATE migrations SET checksum = 'x'")
-    with pytest.raises(postgres.Unavailable, match="was changed after it was applied"):
+    with pytest.raises(Unavailable, match="was changed after it was applied"):
         async with postgres.connected(database, "sender"):
             pass
     await connection.close()

@@ -87,6 +87,11 @@ def content(mail: EmailMessage, kind: str) -> str | None:
     return None if part is None else str(part.get_content())
 
 
+def canonical(text: str | None) -> str | None:
+    """The text as mail carries it: every line ends in CRLF (RFC 2046, 4.1.1)."""
+    return None if text is None else re.sub(r"\r\n|\r|\n", "\r\n", text)
+
+
 def header_names(mail: bytes) -> list[str]:
     """The header names in order, MIME's left out; all the parsers that we have must agree."""
     found = [
@@ -124,7 +129,7 @@ def test_the_headers_read_back(subject: str, sender: str, to: list[str], note: s
 def test_text_and_html_read_back(text: str | None, html: str | None) -> None:
     assume(text is not None or html is not None)
     mail = read(compose(accepted(text=text, html=html), UNTRACKED, NOON))
-    assert (content(mail, "plain"), content(mail, "html")) == (text, html)
+    assert (content(mail, "plain"), content(mail, "html")) == (canonical(text), canonical(html))
     assert not mail.defects
     if text is not None and html is not None:
         assert mail.get_content_type() == "multipart/alternative"
@@ -214,7 +219,7 @@ def test_a_body_cannot_end_the_message(attack: str) -> None:
     mail = compose(request(text=attack, html=attack), UNTRACKED, NOON)
     assert b"\r\n.\r\n" not in mail
     assert b"MAIL FROM" not in mail
-    assert content(read(mail), "plain") == attack
+    assert content(read(mail), "plain") == canonical(attack)
 
 
 # what travels
@@ -288,9 +293,6 @@ def test_what_no_line_could_hold_is_refused(fields: dict[str, Any]) -> None:
         request(**fields)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Header folds before a first word over 76 characters: In-Reply-To is on line two"
-)
 @pytest.mark.parametrize("length", [60, 70, 100, 900])
 def test_a_long_word_stays_on_the_line_of_its_header(length: int) -> None:
     word = f"<{'a' * length}@example.org>"[-900:]
@@ -353,7 +355,7 @@ def test_what_looks_like_an_encoded_word_is_shown_as_it_was_written(text: str) -
     ],
 )
 def test_the_pixel_stands_before_the_last_body_end_or_at_the_end(html: str, expected: str) -> None:
-    assert content(read(compose(request(html=html), TRACKED, NOON)), "html") == expected
+    assert content(read(compose(request(html=html), TRACKED, NOON)), "html") == canonical(expected)
 
 
 @modest
@@ -363,7 +365,7 @@ def test_the_pixel_is_all_that_is_added(html: str) -> None:
     assert tracked is not None
     assert tracked.count(IMAGE) == html.count(IMAGE) + 1
     before, after = tracked.rsplit(IMAGE, 1)
-    assert before + after == html
+    assert before + after == canonical(html)
 
 
 def test_there_is_no_pixel_without_html_or_when_opens_are_not_tracked() -> None:

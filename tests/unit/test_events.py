@@ -197,7 +197,6 @@ def test_a_recipient_number_has_one_byte_and_one_spelling() -> None:
             read(subject=f"{MESSAGE}/{spelling}")
 
 
-@pytest.mark.xfail(strict=True, reason="\\d of the pattern takes the digits of every script")
 def test_a_recipient_number_is_written_in_ascii() -> None:
     with pytest.raises(ValidationError):
         read(subject=f"{MESSAGE}/\N{ARABIC-INDIC DIGIT THREE}")

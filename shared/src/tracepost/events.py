@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property
@@ -24,11 +25,14 @@ EVENT_TYPE = "application/cloudevents+json"
 BATCH_TYPE = "application/cloudevents-batch+json"
 
 
+_NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
+
+
 def _storable(text: Any) -> Any:
     # PostgreSQL takes neither U+0000 nor lone surrogates, and a remote server's words may hold anything.
     if not isinstance(text, str) or (text.isascii() and "\0" not in text):
         return text
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+    return _NOT_STORABLE.sub("\ufffd", text)
 
 
 def _utc(time: datetime) -> datetime:
@@ -41,7 +45,7 @@ def _utc(time: datetime) -> datetime:
 Words = Annotated[str, BeforeValidator(_storable)]
 Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-_BYTE = r"(\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])"
+_BYTE = r"([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 _SUBJECT = rf"^({_UUID}(/{_BYTE})?|recipient/[\x21-\x7e]{{1,128}})$"
 EnhancedCode = Annotated[str, StringConstraints(pattern=r"^[245]\.\d{1,3}\.\d{1,3}$")]
 
@@ -192,7 +196,7 @@ class Event(BaseModel, Generic[Type, Body]):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    specversion: Literal["1.0"] = "1.0"
+    specversion: Literal["1.0"]
     id: UUID
     source: Annotated[Words, StringConstraints(min_length=1)]
     type: Type
@@ -264,6 +268,7 @@ def event(
     """Make an event of this service about a delivery, or a message whole; `id` and `time` default to new ones."""
     return _any.validate_python(
         {
+            "specversion": "1.0",
             "id": id or uuid7(),
             "source": f"/tracepost/{service}",
             "type": f"tracepost.{_types[type(data)]}.v1",

@@ -11,6 +11,7 @@ from pydantic_core import to_json
 PROBLEM_TYPE = "application/problem+json"
 MOST_FAULTS = 50
 MOST_BYTES = 8_000
+MOST_READ = 1_000
 
 
 class Fault(BaseModel):
@@ -65,6 +66,10 @@ def from_validation(error: ValidationError, code: str, title: str, *, union: boo
 
 def faults(error: ValidationError, *, union: bool = False) -> list[Fault]:
     """What pydantic found, by JSON Pointer; of a union's faults, the first part of the place is its tag."""
+    if error.error_count() > MOST_READ:  # to list them all would take seconds
+        return [
+            Fault(pointer="", detail=f"has {error.error_count()} faults; hold it against the contract's JSON Schema")
+        ]
     return [
         Fault(pointer=_pointer(each["loc"][union:]), detail=_remedy(each))
         for each in error.errors(include_url=False, include_input=False)
@@ -78,8 +83,10 @@ def of_faults(faults: Sequence[Fault], code: str, title: str) -> Problem:
 
 
 def _pointer(loc: Iterable[int | str]) -> str:
-    # "[key]" is how pydantic says that the key of a mapping is at fault, not its value.
-    parts = (str(part) for part in loc if part != "[key]")
+    # "[key]" behind a key is how pydantic says that the key of a mapping is at fault, not its value.
+    parts = [str(part) for part in loc]
+    if len(parts) > 2 and parts[-1] == "[key]":
+        parts.pop()
     return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 

@@ -32,6 +32,7 @@ from tracepost.problems import Fault, Invalid, Problem, faults, of_faults
 CONTENT_TYPE = "application/json"
 MOST_BYTES = 4 * 1024 * 1024
 MOST_RECIPIENTS = 50
+MOST_HEADERS = 100
 MOST_CHARACTERS = 8_000  # of a header's value; it is folded
 LONGEST_WORD = 900  # RFC 5322 allows a line 998, and the header's name stands there too
 
@@ -85,9 +86,15 @@ def _soon(send_at: datetime) -> datetime:
 def _header_name(name: str) -> str:
     if not _HEADER_NAME.fullmatch(name):
         raise ValueError(f"{name[:80]!r} is no header name")
-    if name.lower() in _OURS or name.lower().startswith("tracepost-"):
+    if name.lower() in _OURS or name.lower().startswith(("tracepost-", "resent-", "arc-")):
         raise ValueError(f"{name} is set by Tracepost; use the request's own field for it, or leave it out")
     return name
+
+
+def _each_once(headers: dict[str, str]) -> dict[str, str]:
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("gives a header twice in different case; give each once")
+    return headers
 
 
 Line = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS), AfterValidator(_header_safe)]
@@ -96,6 +103,7 @@ HttpsUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https"], max_lengt
 Short = Annotated[str, StringConstraints(max_length=256), AfterValidator(_storable)]
 Text = Annotated[str, AfterValidator(_storable)]
 Recipient = Annotated[MailboxText, AfterValidator(_header_safe)]
+Recipients = Annotated[tuple[Recipient, ...], Field(max_length=MOST_RECIPIENTS)]
 
 
 class SendRequest(BaseModel):
@@ -105,20 +113,20 @@ class SendRequest(BaseModel):
 
     message_id: Annotated[UUID, AfterValidator(_of_these_days)]
     from_: Annotated[Recipient, Field(alias="from")]
-    reply_to: tuple[Recipient, ...] = ()
-    to: tuple[Recipient, ...] = ()
-    cc: tuple[Recipient, ...] = ()
-    bcc: tuple[Recipient, ...] = ()
+    reply_to: Recipients = ()
+    to: Recipients = ()
+    cc: Recipients = ()
+    bcc: Recipients = ()
     subject: Line = ""
     text: Text | None = None
     html: Text | None = None
-    headers: dict[HeaderName, Line] = {}
+    headers: Annotated[dict[HeaderName, Line], Field(max_length=MOST_HEADERS), AfterValidator(_each_once)] = {}
     reference: Short | None = None
     tags: Annotated[tuple[Short, ...], Field(max_length=20)] = ()
     metadata: Annotated[dict[Short, Short], Field(max_length=20)] = {}
     track_opens: Tracking | None = None
     send_at: Annotated[AwareDatetime, AfterValidator(_soon)] | None = None
-    expires_after: Annotated[int, Field(ge=60, le=14 * _DAY)] = 3 * _DAY
+    expires_after: Annotated[int, Field(ge=60, le=14 * _DAY, strict=True)] = 3 * _DAY
     on_unknown: Literal["retry", "park"] = "retry"
     list_unsubscribe: HttpsUrl | None = None
 

@@ -44,11 +44,14 @@ class Settings(BaseSettings):
         pairs = [item.strip().partition(":") for item in self.token_keys.get_secret_value().split(",")]
         try:
             roots = {int(kid): base64.b64decode(key, validate=True) for kid, _, key in pairs}
+            keyring = Keyring(roots)
         except (ValueError, binascii.Error):  # whose words would repeat the key
-            raise ValueError("write TRACEPOST_TOKEN_KEYS as 1:<base64 of 32 random bytes>") from None
+            raise ValueError(
+                "write TRACEPOST_TOKEN_KEYS as 1:<base64 of 32 or more random bytes>, ids 0 to 255"
+            ) from None
         if len(roots) < len(pairs):
             raise ValueError("TRACEPOST_TOKEN_KEYS gives an id twice; give each key an id of its own")
-        return Keyring(roots)
+        return keyring
 
     def model_post_init(self, context: Any) -> None:
         """Refuse keys that cannot be used when the settings are read, not when the first token is signed."""
@@ -93,5 +96,10 @@ def explain(error: ValidationError, service: str) -> str:
 
 
 def printable(settings: Settings) -> str:
-    """The settings as lines of NAME=value, secrets masked."""
-    return "\n".join(f"{PREFIX}{name.upper()}={value}" for name, value in settings)
+    """The settings as lines of NAME=value, secrets masked; what is not set is left out."""
+    own = PREFIX + settings.service.replace("-", "_").upper()
+    return "\n".join(f"{own}_{name.upper()}={_text(value)}" for name, value in settings if value is not None)
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

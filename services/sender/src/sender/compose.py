@@ -20,6 +20,7 @@ from tracepost.requests import SendRequest
 TOKEN_HEADER = "Tracepost-Token"  # noqa: S105 - a header's name
 
 _CRLF = "\r\n"
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
 
 
@@ -77,7 +78,8 @@ def _headers(request: SendRequest, links: Links, date: datetime) -> list[tuple[s
 def _folded(name: str, value: str) -> str:
     # An ASCII text that looks like an encoded word would be read as one, unless it is encoded itself.
     charset = "us-ascii" if value.isascii() and "=?" not in value else "utf-8"
-    return Header(value, charset, header_name=name).encode(linesep=_CRLF)
+    # A first word that does not fit beside the name stays there all the same: an empty first line is obsolete.
+    return Header(value, charset, header_name=name).encode(linesep=_CRLF).lstrip()
 
 
 def _mailboxes(texts: tuple[str, ...]) -> str:
@@ -93,7 +95,9 @@ def _mailbox(mailbox: Mailbox) -> str:
 def _body(request: SendRequest, pixel_url: str | None, boundary: str) -> Message:
     html = request.html if request.html is None or pixel_url is None else _with_pixel(request.html, pixel_url)
     parts = [
-        MIMEText(text, kind, "utf-8") for text, kind in ((request.text, "plain"), (html, "html")) if text is not None
+        MIMEText(_LINE_END.sub(_CRLF, text), kind, "utf-8")
+        for text, kind in ((request.text, "plain"), (html, "html"))
+        if text is not None
     ]
     if len(parts) == 1:
         return parts[0]

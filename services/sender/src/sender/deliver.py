@@ -14,12 +14,11 @@ import structlog
 from sender import smtp
 from sender.compose import compose
 from sender.copies import links
-from sender.outcome import Attempt, Expired, Lost, Result, Suppressed, decide
+from sender.outcome import Attempt, Expired, Lost, Result, Suppressed, Unsendable, decide
 from sender.settings import SenderSettings
 from sender.store import Leased, Queue
 from tracepost import metrics, postgres, requests
 from tracepost.events import Bounced, Deferred, event
-from tracepost.requests import SendRequest
 from tracepost.tokens import Keyring
 
 log = structlog.get_logger()
@@ -92,10 +91,9 @@ async def _attempt(work: Sending, leased: Leased) -> None:
     """One attempt to its recorded end; what fails here is found again when the lease runs out."""
     started = time.monotonic()
     try:
-        request = requests.stored(leased.body)
-        result = await _result(work, leased, request)
+        result = await _result(work, leased)
         if result is not None:
-            await _record(work, leased, request, result)
+            await _record(work, leased, result)
     except postgres.TRANSIENT as error:
         log.warning("attempt not recorded", message_id=leased.message_id, reason=repr(error))
     except Exception:
@@ -103,7 +101,7 @@ async def _attempt(work: Sending, leased: Leased) -> None:
     metrics.SMTP_SECONDS.observe(time.monotonic() - started)
 
 
-async def _result(work: Sending, leased: Leased, request: SendRequest) -> Result | None:
+async def _result(work: Sending, leased: Leased) -> Result | None:
     """What became of the attempt; None when it is no longer ours."""
     if leased.in_doubt:
         return Lost("the sender stopped between the final dot and the reply", work.relay.host)
@@ -112,19 +110,14 @@ async def _result(work: Sending, leased: Leased, request: SendRequest) -> Result
     address_key = work.keyring.address_key(leased.recipient)
     if evidence := await work.queue.suppression(address_key):
         return Suppressed(evidence)
-    own = links(
-        work.keyring,
-        leased.message_id,
-        leased.recipient_no,
-        leased.recipient,
-        request.track_opens or work.settings.track_opens,
-        work.settings.bounce_domain,
-        work.settings.pixel_url,
-    )
-    message = compose(request, own, leased.accepted_at)
+    try:
+        return_path, message = _copy(work, leased)
+    except Exception as error:  # whatever it is, the next attempt would meet it again
+        log.exception("cannot compose", message_id=leased.message_id)
+        return Unsendable(repr(error))
     try:
         async with smtp.transaction(work.relay) as session:
-            await session.envelope(f"{own.return_token}@{work.settings.bounce_domain}", leased.recipient)
+            await session.envelope(return_path, leased.recipient)
             if not await work.queue.doubt(leased, address_key):
                 evidence = await work.queue.suppression(address_key)
                 return Suppressed(evidence) if evidence else None
@@ -133,13 +126,28 @@ async def _result(work: Sending, leased: Leased, request: SendRequest) -> Result
         return error.result
 
 
-async def _record(work: Sending, leased: Leased, request: SendRequest, result: Result) -> None:
+def _copy(work: Sending, leased: Leased) -> tuple[str, bytes]:
+    """The recipient's own return path and message."""
+    request, settings = requests.stored(leased.body), work.settings
+    own = links(
+        work.keyring,
+        leased.message_id,
+        leased.recipient_no,
+        leased.recipient,
+        request.track_opens or settings.track_opens,
+        settings.bounce_domain,
+        settings.pixel_url,
+    )
+    return f"{own.return_token}@{settings.bounce_domain}", compose(request, own, leased.accepted_at)
+
+
+async def _record(work: Sending, leased: Leased, result: Result) -> None:
     now = datetime.now(UTC)
     attempt = Attempt(
         number=leased.attempt,
         expires_at=leased.expires_at,
         outcome_unknown=leased.outcome_unknown,
-        park_unknown=request.on_unknown == "park",
+        park_unknown=leased.park_unknown,
         retry_minutes=work.settings.retry_minutes,
     )
     outcome = decide(result, attempt, now)

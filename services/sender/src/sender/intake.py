@@ -98,6 +98,7 @@ def _new(submission: Submission, settings: SenderSettings, now: datetime) -> New
         recipients=[recipient.address for recipient in request.recipients],
         due_at=due,
         expires_at=due + timedelta(seconds=request.expires_after),
+        park_unknown=request.on_unknown == "park",
         accepted=_accepted(submission, settings, now),
     )
 

@@ -50,7 +50,14 @@ class Expired:
     """Not tried again: the time for attempts is over."""
 
 
-Result = Reply | Unreachable | Lost | Suppressed | Expired
+@dataclass(frozen=True, slots=True)
+class Unsendable:
+    """Not tried, by a fault of ours: trying again would meet it again."""
+
+    reason: str
+
+
+Result = Reply | Unreachable | Lost | Suppressed | Expired | Unsendable
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,9 @@ def decide(result: Result, attempt: Attempt, now: datetime) -> Outcome:
     match result:
         case Suppressed(evidence):
             return Outcome("done", evidence)
+        case Unsendable(reason):
+            ours = {"bounce_class": "undetermined", "category": "system", "rule": "unsendable"}
+            return Outcome("done", Bounced(**_given_up(attempt, reason) | ours))
         case Expired():
             return Outcome("done", Bounced(**_given_up(attempt, "the request expired before the next attempt")))
         case Reply(code=code) if 200 <= code < 300:
@@ -101,7 +111,9 @@ def _again(refusal: dict[str, Any], attempt: Attempt, now: datetime) -> Outcome:
     unknown = bool(refusal["outcome_unknown"])
     if due > attempt.expires_at:
         return Outcome(
-            "done", Bounced(**refusal | {"category": "expired", "bounce_class": "soft"}), outcome_unknown=unknown
+            "done",
+            Bounced(**refusal | {"category": "expired", "bounce_class": "soft", "rule": "expired"}),
+            outcome_unknown=unknown,
         )
     return Outcome("ready", Deferred(**refusal, next_attempt_at=due), due, unknown)
 

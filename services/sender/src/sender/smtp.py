@@ -47,8 +47,10 @@ class Transaction:
         try:
             response = await self.client.data(content)
         except aiosmtplib.SMTPResponseException as error:
-            raise Failed(Reply("data", error.code, error.message, self.remote)) from None
-        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            if 400 <= error.code < 600:
+                raise Failed(Reply("data", error.code, error.message, self.remote)) from None
+            raise Failed(Lost(f"the reply after DATA is no SMTP: {error.message}", self.remote)) from None
+        except Exception as error:
             raise Failed(Lost(f"the session was lost after DATA: {error}", self.remote)) from None
         return Reply("data", response.code, response.message, self.remote)
 

@@ -35,6 +35,7 @@ class NewRequest:
     recipients: Sequence[str]
     due_at: datetime
     expires_at: datetime
+    park_unknown: bool
     accepted: Sequence[AnyEvent]
 
 
@@ -49,6 +50,7 @@ class Leased:
     fence: int
     expires_at: datetime
     outcome_unknown: bool
+    park_unknown: bool
     in_doubt: bool
     body: bytes
     traceparent: str | None
@@ -135,7 +137,7 @@ class Queue:
 
 def _deliveries(requests: Iterable[NewRequest]) -> list[tuple[object, ...]]:
     return [
-        (request.message_id, number, recipient, request.lane, request.due_at, request.expires_at)
+        (request.message_id, number, recipient, request.lane, request.due_at, request.expires_at, request.park_unknown)
         for request in requests
         for number, recipient in enumerate(request.recipients)
     ]

@@ -8,8 +8,9 @@ RETURNING message_id
 SELECT message_id, digest FROM requests WHERE message_id = ANY ($1::uuid[])
 
 -- name: insert_deliveries
-INSERT INTO deliveries (message_id, recipient_no, recipient, lane, due_at, expires_at)
-SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::lane[], $5::timestamptz[], $6::timestamptz[])
+INSERT INTO deliveries (message_id, recipient_no, recipient, lane, due_at, expires_at, park_unknown)
+SELECT *
+FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::lane[], $5::timestamptz[], $6::timestamptz[], $7::boolean[])
 
 -- name: insert_events
 INSERT INTO outbox (event) SELECT unnest($1::bytea[])
@@ -30,7 +31,7 @@ SET state = 'leased', due_at = now() + $3::interval, fence = d.fence + 1,
     outcome_unknown = d.outcome_unknown OR due.was = 'in_doubt'
 FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
-RETURNING d.message_id, d.recipient_no, d.recipient, d.attempt, d.fence, d.expires_at, d.outcome_unknown,
+RETURNING d.message_id, d.recipient_no, d.recipient, d.attempt, d.fence, d.expires_at, d.outcome_unknown, d.park_unknown,
     due.was = 'in_doubt' AS in_doubt, r.body, r.traceparent, r.accepted_at
 
 -- name: doubt

@@ -23,6 +23,7 @@ CREATE TABLE deliveries (
     attempt integer NOT NULL DEFAULT 0,
     fence bigint NOT NULL DEFAULT 0,    -- grows with every lease: who holds an older one may not write
     outcome_unknown boolean NOT NULL DEFAULT false,
+    park_unknown boolean NOT NULL,      -- an unknown outcome waits for a person instead of being tried again
     PRIMARY KEY (message_id, recipient_no)
 ) WITH (fillfactor = 70);
 
