@@ -1,4 +1,4 @@
-"""Real servers for every test that needs them: started once by the project's own local stack, a room of its own each."""
+"""Real servers for every test that needs them: started once by the local stack, with a room of its own for each."""
 
 from __future__ import annotations
 
