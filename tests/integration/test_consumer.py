@@ -260,3 +260,22 @@ async def test_stopping_finishes_the_batch_in_hand(broker: str) -> None:
         assert len(done) == 1
     async with await aio_pika.connect(broker) as connection, connection.channel() as channel:
         await empty(channel, QUEUE.name)
+
+
+async def test_stopping_while_a_need_is_away_leaves_the_batch_to_the_broker(broker: str) -> None:
+    handler, sent = Handler(), delivered()
+
+    def always_away(batch: Sequence[AnyEvent]) -> None:
+        raise Away
+
+    handler.fault = always_away
+    async with consumed(broker, handler) as channel:
+        await put(channel, events.encode(sent), events.EVENT_TYPE)
+
+        async def tried() -> bool:
+            return handler.calls > 0
+
+        await eventually(tried)
+    async with await aio_pika.connect(broker) as connection, connection.channel() as channel:
+        message = await take(channel, QUEUE.name)
+    assert events.decode(message.body) == sent

@@ -24,7 +24,7 @@ NOW = datetime.now(UTC)
 @pytest.fixture
 async def queue(database: str) -> AsyncIterator[Queue]:
     async with postgres.connected(database, "sender") as pool:
-        yield Queue(pool)
+        yield Queue(pool, lease=timedelta(minutes=10), doubt=timedelta(minutes=15))
 
 
 def new(recipients: int = 1, digest: bytes = b"d", message_id: UUID | None = None) -> NewRequest:
@@ -118,6 +118,22 @@ async def test_a_lease_that_ended_in_doubt_says_so(queue: Queue, database: str) 
     await expire_lease(database)
     [second] = await queue.lease("normal", 1)
     assert (second.in_doubt, second.outcome_unknown, second.attempt) == (True, True, first.attempt)
+
+
+async def test_a_doubt_stays_until_it_is_on_the_record(queue: Queue, database: str) -> None:
+    await queue.insert([new()])
+    [first] = await queue.lease("normal", 1)
+    assert await queue.doubt(first, "nobody")
+    for _ in range(2):  # whoever leases it dies before the unknown outcome is recorded
+        await expire_lease(database)
+        [leased] = await queue.lease("normal", 1)
+        assert leased.in_doubt
+        assert not await queue.doubt(leased, "nobody")  # nor is it sent meanwhile
+    assert await queue.settle(
+        leased, Outcome("ready", Delivered(origin="smtp"), NOW, outcome_unknown=True), delivered(leased)
+    )
+    [again] = await queue.lease("normal", 1)
+    assert (again.in_doubt, again.outcome_unknown, again.attempt) == (False, True, first.attempt + 1)
 
 
 async def test_a_parked_delivery_is_not_leased_again(queue: Queue, database: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from bounce_ingest.facts import facts
-from bounce_ingest.report import DeliveryReport, FeedbackReport, Original, understand
-from local_stack.reports import HOST, delivery_report, feedback_report
+from bounce_ingest.report import AutoReply, DeliveryReport, FeedbackReport, Original, understand
+from local_stack.reports import HOST, Mail, absence, complaint, delivery_report, feedback_report, returned
 from sender.compose import compose
 from sender.copies import links
 from tests.unit.samples import KEYRING, MESSAGE, NOON, request
@@ -84,6 +84,30 @@ def test_a_complaint_of_any_type_is_understood(kind: FeedbackType) -> None:
     assert report.feedback_type == kind
 
 
+@originals
+def test_a_redacted_complaint_names_nobody_but_the_token(fields: dict[str, Any]) -> None:
+    mail = complaint(Mail(RETURN_PATH, RECIPIENT, original({"to": [RECIPIENT]} | fields)), redacted=True)
+    assert RECIPIENT.encode() not in mail
+    report = understand(mail)
+    assert report == FeedbackReport("abuse", "abuse", HOST, (), Original(OWN.rfc_message_id, OWN.return_token))
+    (event,) = facts(report, claim(), KEYRING, mail)
+    assert isinstance(event.data, Complained)
+    assert event.data.certainty == "exact"
+
+
+@originals
+def test_a_report_about_somebody_else_is_a_dead_forward(fields: dict[str, Any]) -> None:
+    mail = returned(Mail(RETURN_PATH, RECIPIENT, original(fields)), "bob@elsewhere.test")
+    (event,) = facts(understand(mail), claim(), KEYRING, mail)
+    assert isinstance(event.data, Bounced)
+    assert (event.data.bounce_class, event.data.forwarded_to) == ("soft", "bob@elsewhere.test")
+
+
+@originals
+def test_an_absence_is_no_bounce(fields: dict[str, Any]) -> None:
+    assert understand(absence(Mail(RETURN_PATH, RECIPIENT, original(fields)))) == AutoReply()
+
+
 @pytest.mark.parametrize(
     ("code", "reply", "bounce_class"),
     [
@@ -103,13 +127,14 @@ def test_the_reply_decides_the_class(code: str, reply: str, bounce_class: str) -
     [
         delivery_report(original({}), RETURN_PATH, RECIPIENT, "5.1.1", UNKNOWN),
         feedback_report(original({}), RETURN_PATH, RECIPIENT),
+        absence(Mail(RETURN_PATH, RECIPIENT, original({}))),
     ],
-    ids=["delivery report", "feedback report"],
+    ids=["delivery report", "feedback report", "absence"],
 )
 def test_a_report_is_addressed_to_the_return_path_and_travels_as_smtp_wants_it(mail: bytes) -> None:
     head = message_from_bytes(mail)
     assert head["To"] == RETURN_PATH
-    assert head.get_content_type() == "multipart/report"
+    assert head.get_content_type() in ("multipart/report", "text/plain")
     assert head["Auto-Submitted"]
     rest = mail.replace(b"\r\n", b"")
     assert b"\n" not in rest

@@ -1,4 +1,4 @@
-"""The command line: `tracepost topology apply`."""
+"""The command line: `tracepost topology apply`, `tracepost keys new`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import Annotated
 
 import aiohttp
 import typer
+from pydantic import ValidationError
 
-from tracepost import topology
+from tracepost import keys, topology
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="E-mail delivery tracking.")
 _topology = typer.Typer(no_args_is_help=True, help="Exchanges, queues and policies on RabbitMQ.")
 app.add_typer(_topology, name="topology")
+
+_keys = typer.Typer(no_args_is_help=True, help="Keys of the HTTP APIs.")
+app.add_typer(_keys, name="keys")
 
 ManagementUrl = Annotated[
     str, typer.Option(envvar="TRACEPOST_AMQP_MANAGEMENT_URL", help="RabbitMQ's management API, with user and password")
@@ -38,6 +42,31 @@ def apply(
 def show() -> None:
     """Print the topology as a RabbitMQ definition file."""
     typer.echo(topology.as_json())
+
+
+@_keys.command("new")
+def new_key(
+    client: Annotated[str, typer.Option(help="who will use it, e.g. helpdesk")],
+    app: Annotated[str, typer.Option(help="whose messages it may send and see; * for all")],
+    scope: Annotated[list[str], typer.Option(help="send, read or operate; give it several times")],
+    domain: Annotated[list[str] | None, typer.Option(help="a domain that it may send from; * for all")] = None,
+) -> None:
+    """Make a key: it is shown once; its client's entry for TRACEPOST_API_KEYS holds only a hash."""
+    key = keys.new(client)
+    fields = {
+        "client": client,
+        "app": app,
+        "scopes": scope,
+        "sender_domains": domain or [],
+        "hashes": [keys.hashed(key)],
+    }
+    try:
+        entry = keys.Client.model_validate(fields)
+    except ValidationError as error:
+        typer.echo("\n".join(f"{each['loc'][0]}: {each['msg']}" for each in error.errors()), err=True)
+        sys.exit(2)
+    typer.echo(f"key: {key}")
+    typer.echo(f"entry: {entry.model_dump_json()}")
 
 
 def main() -> None:

@@ -28,11 +28,9 @@ BATCH_TYPE = "application/cloudevents-batch+json"
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
-def _storable(text: Any) -> Any:
-    # PostgreSQL takes neither U+0000 nor lone surrogates, and a remote server's words may hold anything.
-    if not isinstance(text, str) or (text.isascii() and "\0" not in text):
-        return text
-    return _NOT_STORABLE.sub("\ufffd", text)
+def storable(text: str) -> str:
+    """The text as PostgreSQL takes it: without U+0000 and lone surrogates, which a remote server's words may hold."""
+    return text if text.isascii() and "\0" not in text else _NOT_STORABLE.sub("\ufffd", text)
 
 
 def _utc(time: datetime) -> datetime:
@@ -42,7 +40,7 @@ def _utc(time: datetime) -> datetime:
         raise ValueError("is outside of the years 1 to 9999 in UTC") from None
 
 
-Words = Annotated[str, BeforeValidator(_storable)]
+Words = Annotated[str, BeforeValidator(lambda value: storable(value) if isinstance(value, str) else value)]
 Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _BYTE = r"([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"

@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client import exposition
 from pydantic import ValidationError
 
+from tracepost.keys import LOCAL, Client, Keys, Scope
 from tracepost.problems import PROBLEM_TYPE, Invalid, Problem, from_validation
 
 log = structlog.get_logger()
@@ -40,7 +41,23 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         problem = Problem(
             code="internal-error", title="The request failed here; it is in the service's log", status=500
         )
-    return web.Response(body=problem.document(), status=problem.status, content_type=PROBLEM_TYPE)
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}.get(problem.status)
+    return web.Response(body=problem.document(), status=problem.status, content_type=PROBLEM_TYPE, headers=headers)
+
+
+def client_of(request: web.Request, keys: Keys, scope: Scope) -> Client:
+    """Who asks; Invalid (401 or 403) when nobody may, or not this. Without any keys everybody is LOCAL."""
+    if not keys:
+        return LOCAL
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    client = keys.find(key.strip()) if scheme.lower() == "bearer" else None
+    if client is None:
+        detail = "send your API key as: Authorization: Bearer <key>"
+        raise Invalid(Problem(code="unauthorized", title="No valid API key", status=401, detail=detail))
+    if scope not in client.scopes:
+        detail = f"the key of {client.client} lacks the scope {scope}"
+        raise Invalid(Problem(code="forbidden", title="The API key does not allow this", status=403, detail=detail))
+    return client
 
 
 @asynccontextmanager

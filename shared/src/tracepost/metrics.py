@@ -12,6 +12,7 @@ PUBLISHED = Counter("tracepost_published_total", "Messages and events published"
 CONFIRM_SECONDS = Histogram("tracepost_confirm_seconds", "From publishing an AMQP message to its confirm")
 CONSUMED = Counter("tracepost_consumed_total", "Elements taken from a queue and settled", ["queue", "result"])
 DEAD_LETTERED = Counter("tracepost_dead_lettered_total", "Elements set apart as dead letters", ["queue", "code"])
+DEAD_LETTERS = Gauge("tracepost_dead_letters", "Dead letters neither replayed nor dropped")
 HANDLER_RETRIES = Counter("tracepost_handler_retries_total", "Batches tried again in process", ["queue"])
 
 ATTEMPTS = Counter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -13,6 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from yarl import URL
 
+from tracepost import keys
+from tracepost.keys import Keys
 from tracepost.tokens import Keyring
 
 PREFIX = "TRACEPOST_"
@@ -63,6 +66,30 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment alone, and what a test hands in."""
         return init_settings, _Environment(settings_cls)
+
+
+class ApiSettings(Settings):
+    """Settings of a service with an HTTP API: nothing is served beyond loopback without keys."""
+
+    api_port: Port
+    api_keys: SecretStr = Field(SecretStr(""), description="a JSON list of clients, see `tracepost keys new`")
+
+    def keys(self) -> Keys:
+        """The clients of the API."""
+        return keys.read(self.api_keys.get_secret_value())
+
+    def model_post_init(self, context: Any) -> None:
+        """Refuse what would serve strangers."""
+        super().model_post_init(context)
+        if not self.keys() and not _is_loopback(self.host):
+            raise ValueError(f"HOST is {self.host}, which others can reach: set API_KEYS, see `tracepost keys new`")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Environment(PydanticBaseSettingsSource):

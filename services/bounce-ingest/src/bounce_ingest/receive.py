@@ -10,7 +10,7 @@ from aio_pika import Message
 
 from bounce_ingest.facts import facts
 from bounce_ingest.report import AutoReply, DeliveryReport, FeedbackReport, NotUnderstood, Report, understand
-from tracepost import metrics
+from tracepost import crash, metrics
 from tracepost.broker import Publisher
 from tracepost.tokens import Claim, Keyring
 from tracepost.topology import DEAD
@@ -22,9 +22,11 @@ async def receive(publisher: Publisher, keyring: Keyring, claim: Claim, mail: by
     """Return when the broker has confirmed all that the mail says of the delivery; NotConfirmed if it has not."""
     report = await asyncio.to_thread(understand, mail)
     told = facts(report, claim, keyring, mail)
+    crash.point("bounce-ingest.before-publish")
     await asyncio.gather(*(publisher.publish(each) for each in told))
     if isinstance(report, NotUnderstood):
         await publisher.send(_kept(claim, mail, report.reason), DEAD, "bounce-ingest.smtp")
+    crash.point("bounce-ingest.confirmed")
     metrics.REPORTS.labels(_kind(report), "told" if told else "nothing-told").inc()
     log.info("report", kind=_kind(report), message_id=claim.message_id, told=[each.name for each in told])
 

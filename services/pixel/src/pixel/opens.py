@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from pixel.verdict import counts, judge, plain, truncated
-from tracepost import metrics, tokens
+from tracepost import crash, metrics, tokens
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
 from tracepost.events import AnyEvent, Opened, derived_id, event
 from tracepost.tokens import Claim, Keyring
@@ -85,7 +85,9 @@ async def _report(publisher: Publisher, open_: AnyEvent) -> None:
     assert isinstance(open_.data, Opened)
     metrics.PIXELS.labels(open_.data.verdict).inc()
     try:
+        crash.point("pixel.before-publish")
         await publisher.publish(open_)
+        crash.point("pixel.confirmed")
     except (NotConfirmed, Unroutable) as error:
         metrics.OPENS_LOST.inc()
         log.error("open lost", message_id=open_.message_id, reason=str(error))

@@ -7,8 +7,10 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
 from sender.store import Queue
+from tracepost import requests
 from tracepost.addresses import MailboxText, parse
-from tracepost.http import problems
+from tracepost.http import Handler, client_of, problems
+from tracepost.keys import Keys
 from tracepost.tokens import Keyring
 
 
@@ -20,15 +22,17 @@ class Search(BaseModel):
     address: MailboxText
 
 
-def api(queue: Queue, keyring: Keyring) -> web.Application:
-    """`POST /v1/suppressions/search`: why an address is not written to."""
+def api(queue: Queue, keyring: Keyring, keys: Keys, send: Handler) -> web.Application:
+    """`POST /v1/messages`; `POST /v1/suppressions/search`: why an address is not written to."""
 
     async def search(request: web.Request) -> web.Response:
+        client_of(request, keys, "read")
         asked = Search.model_validate_json(await request.read())
         found = await queue.suppression(keyring.address_key(parse(asked.address).address))
         told = {"suppressions": [found.model_dump(exclude_none=True)] if found else []}
         return web.Response(body=to_json(told), content_type="application/json")
 
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[problems], client_max_size=requests.MOST_BYTES)
+    app.router.add_post("/v1/messages", send)
     app.router.add_post("/v1/suppressions/search", search)
     return app

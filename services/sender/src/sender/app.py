@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
+
+from yarl import URL
 
 from sender import deliver, feedback, intake, outbox, smtp
 from sender.api import api
+from sender.apps import Apps
+from sender.door import Door
 from sender.settings import SenderSettings
 from sender.store import Queue
 from tracepost import http, postgres, topology
@@ -29,20 +34,20 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         postgres.connected(settings.database_url.get_secret_value(), "sender") as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
-        queue = Queue(pool)
+        queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
         take = partial(intake.take, queue, publisher, settings, arrived, recorded)
+        user = URL(amqp).user or "guest"
+        keys = settings.keys()
+        apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
+        door = Door(queue, publisher, settings, keys, user)
         consume = partial(consuming, amqp, publisher=publisher, transient=postgres.TRANSIENT)
         async with (
             background(outbox.drain(queue, publisher, recorded)),
-            http.serving(api(queue, keyring), settings.host, settings.api_port),
+            http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
             deliver.sending(deliver.Sending(queue, keyring, relay, settings, recorded), arrived),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, queue, keyring)) as events,
-            consume(
-                topology.SENDER_BULK, intake.codec("bulk", settings.default_app), take, most=REQUESTS_AT_ONCE
-            ) as bulk,
-            consume(
-                topology.SENDER_NORMAL, intake.codec("normal", settings.default_app), take, most=REQUESTS_AT_ONCE
-            ) as normal,
+            consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
+            consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,
         ):
             checks["database"] = postgres.check(pool)
             for session in (publisher.session, events.session, bulk.session, normal.session):

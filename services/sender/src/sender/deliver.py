@@ -17,7 +17,7 @@ from sender.copies import links
 from sender.outcome import Attempt, Expired, Lost, Result, Suppressed, Unsendable, decide
 from sender.settings import SenderSettings
 from sender.store import Leased, Queue
-from tracepost import metrics, postgres, requests
+from tracepost import crash, metrics, postgres, requests
 from tracepost.events import Bounced, Deferred, event
 from tracepost.tokens import Keyring
 
@@ -90,6 +90,7 @@ async def _any_of(event: asyncio.Event, seconds: float) -> None:
 async def _attempt(work: Sending, leased: Leased) -> None:
     """One attempt to its recorded end; what fails here is found again when the lease runs out."""
     started = time.monotonic()
+    crash.point("sender.leased")
     try:
         result = await _result(work, leased)
         if result is not None:
@@ -118,9 +119,11 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
     try:
         async with smtp.transaction(work.relay) as session:
             await session.envelope(return_path, leased.recipient)
+            crash.point("sender.before-doubt")
             if not await work.queue.doubt(leased, address_key):
                 evidence = await work.queue.suppression(address_key)
                 return Suppressed(evidence) if evidence else None
+            crash.point("sender.in-doubt")
             return await session.message(message)
     except smtp.Failed as error:
         return error.result
@@ -155,6 +158,7 @@ async def _record(work: Sending, leased: Leased, result: Result) -> None:
         "sender", leased.message_id, leased.recipient_no, outcome.data, time=now, traceparent=leased.traceparent
     )
     if await work.queue.settle(leased, outcome, told):
+        crash.point("sender.settled")
         work.recorded.set()
         cause = outcome.data.bounce_class if isinstance(outcome.data, Bounced | Deferred) else "none"
         metrics.ATTEMPTS.labels(told.name, cause).inc()

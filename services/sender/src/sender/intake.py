@@ -13,13 +13,14 @@ from hashlib import sha256
 from aio_pika.abc import AbstractIncomingMessage
 from pydantic_core import to_json
 
+from sender.apps import APP_HEADER, Apps
 from sender.copies import rfc_message_id
 from sender.settings import SenderSettings
 from sender.store import Lane, NewRequest, Queue
-from tracepost import requests
+from tracepost import crash, requests
 from tracepost.broker import Codec, Publisher, answer
 from tracepost.events import Accepted, AnyEvent, Tracking, event
-from tracepost.problems import Invalid, Problem
+from tracepost.problems import Problem
 from tracepost.requests import SendRequest
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
@@ -38,20 +39,19 @@ class Submission:
     traceparent: str | None
 
 
-def codec(lane: Lane, default_app: str | None) -> Codec[Submission]:
-    """How requests of a lane are read; the broker has validated `user_id`, so it says whose a request is."""
-    return Codec(partial(_decode, lane, default_app), lambda submission: submission.body)
+def codec(lane: Lane, apps: Apps) -> Codec[Submission]:
+    """How requests of a lane are read."""
+    return Codec(partial(_decode, lane, apps), lambda submission: submission.body)
 
 
-def _decode(lane: Lane, default_app: str | None, message: AbstractIncomingMessage) -> list[Submission]:
-    app = message.user_id or default_app
-    if not app:
-        detail = "set the message's user_id property to the user you connect as"
-        raise Invalid(Problem(code="no-app", title="Nobody says whose request this is", status=403, detail=detail))
+def _decode(lane: Lane, apps: Apps, message: AbstractIncomingMessage) -> list[Submission]:
+    app = apps.of(message.user_id, message.headers.get(APP_HEADER))
+    request = requests.decode(message.body)
+    apps.check(app, request)
     traceparent = str(message.headers.get("traceparent"))
     return [
         Submission(
-            requests.decode(message.body),
+            request,
             message.body,
             app,
             lane,
@@ -75,6 +75,7 @@ async def take(
     new = [_new(each, settings, now) for each in batch]
     first = {each.message_id: each for each in reversed(new)}
     known = await queue.insert(list(first.values()))
+    crash.point("sender.intake-committed")
     arrived.set()
     recorded.set()
     digests = {message_id: known.get(message_id, each.digest) for message_id, each in first.items()}
@@ -82,6 +83,7 @@ async def take(
     for index, each in enumerate(batch):
         if index not in conflicts:
             await _tell(publisher, each, settings.bounce_domain)
+    crash.point("sender.answered")
     return conflicts
 
 

@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from sender.store import Queue
-from tracepost import metrics, postgres
+from tracepost import crash, metrics, postgres
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
 
 log = structlog.get_logger()
@@ -39,4 +39,6 @@ async def flush(queue: Queue, publisher: Publisher) -> int:
     """Publish one batch; answers how many events it had."""
     async with queue.outbox(BATCH) as events:
         await asyncio.gather(*(publisher.publish(event) for event in events))
+        if events:
+            crash.point("sender.outbox-published")
         return len(events)

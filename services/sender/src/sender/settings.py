@@ -7,14 +7,16 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 
 from tracepost.events import Tracking
-from tracepost.settings import Port, Seconds, SecretUrl, Settings, parts
+from tracepost.settings import ApiSettings, Port, Seconds, SecretUrl, parts
 
 Minutes = Annotated[
     tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(parts)
 ]
 
+Names = Annotated[tuple[str, ...], BeforeValidator(parts)]
 
-class SenderSettings(Settings):
+
+class SenderSettings(ApiSettings):
     """Each is `TRACEPOST_SENDER_<NAME>`, or `TRACEPOST_<NAME>` for all services."""
 
     service: ClassVar[str] = "sender"
@@ -32,5 +34,10 @@ class SenderSettings(Settings):
     default_app: str | None = Field(
         None, description="for requests without a user_id; leave it unset outside a local stack"
     )
+    app_header_users: Names = Field((), description="AMQP users besides our own whose tracepost-app header is believed")
+    status_url: str = Field("", description="where clients reach status-store, for the Location of a new message")
     concurrency: Annotated[int, Field(ge=1)] = 50
+    # Both outlast what they guard: an attempt up to DATA, and the ten minutes that RFC 5321 gives the final dot.
+    lease_seconds: Seconds = Field(600.0, description="how long an attempt may take up to the final dot")
+    doubt_seconds: Seconds = Field(900.0, description="how long the reply to the final dot is waited for")
     retry_minutes: Minutes = (1, 5, 15, 30, 60, 120, 240, 480)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import aiosmtplib
 
 from sender.outcome import Lost, Reply, Unreachable
+from tracepost import crash
 from tracepost.bounces.classify import Stage
 
 
@@ -46,6 +47,7 @@ class Transaction:
         """DATA and the message to its final dot: from here on a lost session leaves the outcome unknown."""
         try:
             response = await self.client.data(content)
+            crash.point("sender.final-dot-answered")
         except aiosmtplib.SMTPResponseException as error:
             if 400 <= error.code < 600:
                 raise Failed(Reply("data", error.code, error.message, self.remote)) from None

@@ -15,10 +15,6 @@ from tracepost.events import AnyEvent, Rejected
 
 Lane = Literal["normal", "bulk"]
 
-# Both outlast what they guard: an attempt up to DATA, and the ten minutes that RFC 5321 gives the final dot.
-LEASE = timedelta(minutes=10)
-DOUBT = timedelta(minutes=15)
-
 _sql = postgres.load("sender")
 
 
@@ -58,10 +54,12 @@ class Leased:
 
 
 class Queue:
-    """Every statement that the sender makes."""
+    """Every statement that the sender makes; `lease` and `doubt` are how long a delivery stays ours before and after
+    the final dot may be sent.
+    """
 
-    def __init__(self, pool: postgres.Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: postgres.Pool, lease: timedelta, doubt: timedelta) -> None:
+        self._pool, self._lease, self._doubt = pool, lease, doubt
 
     async def insert(self, requests: Sequence[NewRequest]) -> dict[UUID, bytes]:
         """Insert what is new with its deliveries and events; answers the digests of what was there already."""
@@ -84,12 +82,13 @@ class Queue:
 
     async def lease(self, lane: Lane, count: int) -> list[Leased]:
         """Up to `count` deliveries of a lane that are due."""
-        return [Leased(**row) for row in await self._pool.fetch(_sql["lease"], lane, count, LEASE)] if count > 0 else []
+        rows = await self._pool.fetch(_sql["lease"], lane, count, self._lease) if count > 0 else []
+        return [Leased(**row) for row in rows]
 
     async def doubt(self, leased: Leased, address_key: str) -> bool:
         """Commit that the final dot may be sent; False when the lease is lost or the address was suppressed."""
         key = leased.message_id, leased.recipient_no, leased.fence
-        return bool(await self._pool.fetchval(_sql["doubt"], *key, DOUBT, address_key))
+        return bool(await self._pool.fetchval(_sql["doubt"], *key, self._doubt, address_key))
 
     async def settle(self, leased: Leased, outcome: Outcome, event: AnyEvent) -> bool:
         """Record an outcome and its event together; False when the lease is lost: then another records."""
@@ -114,6 +113,12 @@ class Queue:
     async def outbox_age(self) -> float:
         """Seconds since the oldest event not yet published was written; 0 without one."""
         return float(await self._pool.fetchval(_sql["outbox_age"]))
+
+    async def idempotent(self, client: str, key: str, message_id: UUID, digest: bytes) -> tuple[UUID, bytes]:
+        """The id and digest that the client's key stands for: these, unless it was used before."""
+        row = await self._pool.fetchrow(_sql["idempotent"], client, key, message_id, digest)
+        assert row is not None
+        return row["message_id"], row["digest"]
 
     async def recipient(self, message_id: UUID, recipient_no: int) -> str | None:
         """The address of a delivery of ours."""

@@ -12,7 +12,8 @@ from pydantic_core import to_json
 from status_store.fold import Delivery, Status, status
 from status_store.rollup import SHOWN_AS
 from status_store.store import Store
-from tracepost.http import problems
+from tracepost.http import client_of, problems
+from tracepost.keys import ANY, Keys
 from tracepost.problems import Invalid, Problem
 
 
@@ -27,12 +28,13 @@ class Listing(BaseModel):
     limit: Annotated[int, Field(ge=1, le=500)] = 50
 
 
-def api(store: Store) -> web.Application:
+def api(store: Store, keys: Keys, *further: web.RouteDef) -> web.Application:
     """`GET /v1/messages`, `/v1/messages/{id}`, `/v1/messages/{id}/events`."""
 
     async def message(request: web.Request) -> web.Response:
+        client = client_of(request, keys, "read")
         found = await store.message(_id(request))
-        if found is None:
+        if found is None or not client.may_see(found[0]["app"]):
             raise _unknown()
         row, deliveries = found
         etag = f'"{row["version"]}"'
@@ -42,14 +44,17 @@ def api(store: Store) -> web.Application:
         return _json(told, {"ETag": etag})
 
     async def timeline(request: web.Request) -> web.Response:
-        found = await store.timeline(_id(request))
-        if found is None:
+        client = client_of(request, keys, "read")
+        app, found = await store.timeline(_id(request))
+        if found is None or not client.may_see(app):
             raise _unknown()
         return web.Response(text=found, content_type="application/json")
 
     async def messages(request: web.Request) -> web.Response:
+        client = client_of(request, keys, "read")
         asked = Listing.model_validate(dict(request.query))
-        rows = await store.list(asked.status, asked.reference, asked.cursor, asked.limit)
+        app = None if client.app == ANY else client.app
+        rows = await store.list(app, asked.status, asked.reference, asked.cursor, asked.limit)
         cursor = rows[-1]["message_id"] if len(rows) == asked.limit else None
         return _json({"messages": [_message(row) for row in rows], "cursor": cursor})
 
@@ -57,6 +62,7 @@ def api(store: Store) -> web.Application:
     app.router.add_get("/v1/messages", messages)
     app.router.add_get("/v1/messages/{id}", message)
     app.router.add_get("/v1/messages/{id}/events", timeline)
+    app.router.add_routes(further)
     return app
 
 

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from status_store import changes
+from yarl import URL
+
+from status_store import bury, changes, letters
 from status_store.api import api
 from status_store.record import record
 from status_store.settings import StatusStoreSettings
@@ -20,10 +22,15 @@ from tracepost.runner import Checks, background
 async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterator[None]:
     """The whole of status-store."""
     amqp = settings.amqp_url.get_secret_value()
+    keys, user = settings.keys(), URL(amqp).user or "guest"
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "status_store") as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
-        http.serving(api(Store(pool)), settings.host, settings.api_port),
+        http.serving(
+            api(Store(pool), keys, *letters.routes(Store(pool), publisher, keys, user)),
+            settings.host,
+            settings.api_port,
+        ),
         background(changes.drain(Store(pool), publisher)),
         consuming(
             amqp,
@@ -34,8 +41,17 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             most=settings.batch,
             transient=postgres.TRANSIENT,
         ) as consumer,
+        consuming(
+            amqp,
+            topology.DEAD_LETTERS,
+            bury.CODEC,
+            partial(bury.bury, Store(pool)),
+            publisher,
+            transient=(Exception,),  # there is no queue behind this one: nothing is ever given up
+        ) as graves,
     ):
         checks["database"] = postgres.check(pool)
         checks[publisher.session.name] = publisher.session.check
         checks[consumer.session.name] = consumer.session.check
+        checks[graves.session.name] = graves.session.check
         yield

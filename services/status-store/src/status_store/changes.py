@@ -7,7 +7,7 @@ import asyncio
 import structlog
 
 from status_store.store import Change, Store
-from tracepost import postgres
+from tracepost import crash, postgres
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
 from tracepost.events import StatusChanged, derived_id, event
 from tracepost.topology import STATUS
@@ -35,7 +35,11 @@ async def flush(store: Store, publisher: Publisher) -> int:
     """Number what is committed, publish what is numbered; answers how many changes that were."""
     await store.number_changes(BATCH)
     changes = await store.unpublished(BATCH)
+    if not changes:
+        return 0
+    crash.point("status-store.numbered")
     await asyncio.gather(*(_publish(publisher, change) for change in changes))
+    crash.point("status-store.changes-published")
     await store.mark_published([change.number for change in changes])
     return len(changes)
 

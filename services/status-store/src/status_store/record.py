@@ -11,7 +11,7 @@ from uuid import UUID
 from status_store.fold import NOTHING, Delivery, fold, needs_history, status
 from status_store.rollup import Rollup, rollup
 from status_store.store import Key, Store, Work
-from tracepost import metrics
+from tracepost import crash, metrics
 from tracepost.events import Accepted, AnyEvent, StatusChanged
 from tracepost.problems import Problem
 
@@ -23,8 +23,10 @@ async def record(store: Store, batch: Sequence[AnyEvent]) -> Mapping[int, Proble
     if events:
         async with store.work() as work:
             fresh = await work.add(events)
+            crash.point("status-store.events-inserted")
             if fresh:
                 await _fold(work, fresh)
+        crash.point("status-store.committed")
         _measure(events, fresh)
     return refused
 

@@ -6,10 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from tracepost.settings import Port, SecretUrl, Settings
+from tracepost.settings import ApiSettings, Port, SecretUrl
 
 
-class StatusStoreSettings(Settings):
+class StatusStoreSettings(ApiSettings):
     """Each is `TRACEPOST_STATUS_STORE_<NAME>`, or `TRACEPOST_<NAME>` for all services."""
 
     service: ClassVar[str] = "status-store"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 from uuid import UUID
 
 from pydantic_core import to_json
 
 from status_store import fold
+from status_store.dead import DeadLetter
 from status_store.fold import RULES_VERSION, Delivery, Status
 from status_store.rollup import Rollup
 from tracepost import events, postgres
@@ -117,14 +118,42 @@ class Store:
             rows = await connection.fetch(_sql["deliveries"], message_id)
         return (json.loads(row), {r["recipient_no"]: fold.from_json(r["facts"]) for r in rows}) if row else None
 
-    async def timeline(self, message_id: UUID) -> str | None:
-        """The events of a message in the order of their times, as JSON."""
-        found: str | None = await self._pool.fetchval(_sql["timeline"], message_id)
-        return found
+    async def bury(self, letters: Iterable[DeadLetter]) -> None:
+        """Store dead letters that are not stored yet."""
+        rows = sorted((astuple(each) for each in letters), key=lambda row: row[0])
+        await self._pool.execute(_sql["insert_dead"], *zip(*rows, strict=True))
+
+    async def dead_letters(
+        self, queue: str | None, code: str | None, before: UUID | None, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
+        """Dead letters without their bodies."""
+        return [dict(row) for row in await self._pool.fetch(_sql["list_dead"], queue, code, before, limit)]
+
+    async def dead_letter(self, id_: UUID) -> Mapping[str, Any] | None:
+        """A dead letter whole."""
+        row = await self._pool.fetchrow(_sql["dead"], id_)
+        return dict(row) if row else None
+
+    async def mark_replayed(self, id_: UUID) -> None:
+        """It was published again, confirmed."""
+        await self._pool.execute(_sql["mark_replayed"], id_)
+
+    async def drop_dead(self, id_: UUID) -> bool:
+        """Forget a dead letter; False when there is none."""
+        return bool(await self._pool.fetchval(_sql["drop_dead"], id_))
+
+    async def count_dead(self) -> int:
+        """How many were neither replayed nor dropped."""
+        return int(await self._pool.fetchval(_sql["count_dead"]))
+
+    async def timeline(self, message_id: UUID) -> tuple[str | None, str | None]:
+        """The message's app, and its events in the order of their times, as JSON."""
+        row = await self._pool.fetchrow(_sql["timeline"], message_id)
+        return (row["app"], row["events"]) if row else (None, None)
 
     async def list(
-        self, status: Status | None, reference: str | None, before: UUID | None, limit: int
+        self, app: str | None, status: Status | None, reference: str | None, before: UUID | None, limit: int
     ) -> list[dict[str, Any]]:
         """Messages, newest first."""
-        rows = await self._pool.fetch(_sql["list"], status, reference, before, limit)
+        rows = await self._pool.fetch(_sql["list"], app, status, reference, before, limit)
         return [json.loads(row["message"]) for row in rows]

@@ -13,7 +13,7 @@ import structlog
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from tracepost import metrics
+from tracepost import crash, metrics
 from tracepost.broker.publisher import NotConfirmed, Publisher, Unroutable
 from tracepost.broker.session import Session, check_queue, pause
 from tracepost.problems import PROBLEM_TYPE, Invalid, Problem
@@ -42,6 +42,10 @@ class Codec(Generic[Value]):
 
 # Does the work for all; answers which (by index) can never be processed, and why.
 Handle = Callable[[Sequence[Value]], Awaitable[Mapping[int, Problem]]]
+
+
+class _LeftUndone(Exception):
+    """Stopping, and what the batch needs is away: the broker gives the messages to another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,10 @@ class Consumer(Generic[Value]):
         tag = await source.consume(receive)
         self.session.up()
         settled = _Settled(channel)
-        while batch := await self._gather(arrived):
-            await self._process(batch)
-            await settled.add(batch)
+        with suppress(_LeftUndone):
+            while batch := await self._gather(arrived):
+                await self._process(batch)
+                await settled.add(batch)
         await source.cancel(tag)
 
     async def _gather(self, arrived: asyncio.Queue[AbstractIncomingMessage]) -> list[AbstractIncomingMessage]:
@@ -143,7 +148,9 @@ class Consumer(Generic[Value]):
                 failures += 1
                 metrics.HANDLER_RETRIES.labels(self._queue.name).inc()
                 log.warning("trying again", queue=self._queue.name, failures=failures, reason=repr(error))
-                await asyncio.sleep(pause(failures))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.session.stopping.wait(), pause(failures))
+                    raise _LeftUndone from error
 
     async def _set_apart(self, message: AbstractIncomingMessage, refused: Refused) -> None:
         """Publish the dead letter with its reason, confirmed; and tell the publisher, if it said where."""
@@ -155,9 +162,13 @@ class Consumer(Generic[Value]):
             "tracepost-code": refused.problem.code,
             "tracepost-problem": problem.decode(),
             "tracepost-time": datetime.now(UTC).isoformat(),
+            **(
+                {"tracepost-app": message.user_id} if message.user_id and "tracepost-app" not in message.headers else {}
+            ),
         }
         dead = Message(refused.body, headers={**message.headers, **headers}, content_type=message.content_type)
         await self._publisher.send(dead, DEAD, self._queue.name)
+        crash.point("broker.dead-letter-published")
         metrics.DEAD_LETTERED.labels(self._queue.name, refused.problem.code).inc()
         metrics.CONSUMED.labels(self._queue.name, "dead").inc()
         log.warning("dead letter", queue=self._queue.name, code=refused.problem.code)

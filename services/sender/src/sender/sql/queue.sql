@@ -16,7 +16,8 @@ FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::lane[], $5::timestamptz[
 INSERT INTO outbox (event) SELECT unnest($1::bytea[])
 
 -- name: lease
--- One lane's share of what is due: fresh work, and leases that ran out. An in_doubt lease that ran out is an unknown outcome.
+-- One lane's share of what is due: fresh work, and leases that ran out. An in_doubt lease that ran out is an unknown outcome;
+-- it stays in doubt until that is on the record, whoever dies before.
 WITH due AS (
     SELECT message_id, recipient_no, state AS was
     FROM deliveries
@@ -26,7 +27,7 @@ WITH due AS (
     FOR UPDATE SKIP LOCKED
 )
 UPDATE deliveries d
-SET state = 'leased', due_at = now() + $3::interval, fence = d.fence + 1,
+SET state = CASE due.was WHEN 'in_doubt' THEN due.was ELSE 'leased' END, due_at = now() + $3::interval, fence = d.fence + 1,
     attempt = d.attempt + (due.was <> 'in_doubt')::int,
     outcome_unknown = d.outcome_unknown OR due.was = 'in_doubt'
 FROM due JOIN requests r USING (message_id)
@@ -60,6 +61,15 @@ DELETE FROM outbox WHERE seq = ANY ($1::bigint[])
 
 -- name: outbox_age
 SELECT coalesce(extract(epoch FROM now() - min(created_at)), 0)::float FROM outbox
+
+-- name: idempotent
+-- A key is forgotten with the window in which its message's id is taken.
+INSERT INTO idempotency_keys AS k (client, key, message_id, digest) VALUES ($1, $2, $3, $4)
+ON CONFLICT (client, key) DO UPDATE
+SET message_id = CASE WHEN k.created_at < now() - interval '6 days' THEN excluded.message_id ELSE k.message_id END,
+    digest = CASE WHEN k.created_at < now() - interval '6 days' THEN excluded.digest ELSE k.digest END,
+    created_at = CASE WHEN k.created_at < now() - interval '6 days' THEN now() ELSE k.created_at END
+RETURNING message_id, digest
 
 -- name: recipient
 SELECT recipient FROM deliveries WHERE message_id = $1 AND recipient_no = $2

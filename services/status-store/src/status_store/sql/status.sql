@@ -71,13 +71,16 @@ SELECT to_jsonb(m)::text FROM messages m WHERE message_id = $1
 SELECT recipient_no, facts::text FROM deliveries WHERE message_id = $1 ORDER BY recipient_no
 
 -- name: timeline
-SELECT jsonb_build_object('events', jsonb_agg(body ORDER BY time, event_id))::text
-FROM events WHERE message_id = $1 HAVING count(*) > 0
+SELECT m.app, jsonb_build_object('events', jsonb_agg(e.body ORDER BY e.time, e.event_id))::text AS events
+FROM messages m JOIN events e USING (message_id)
+WHERE message_id = $1
+GROUP BY m.app
 
 -- name: list
 SELECT to_jsonb(m)::text AS message FROM messages m
-WHERE ($1::text IS NULL OR status = $1)
-    AND ($2::text IS NULL OR reference = $2)
-    AND ($3::uuid IS NULL OR message_id < $3)
+WHERE ($1::text IS NULL OR app = $1)
+    AND ($2::text IS NULL OR status = $2)
+    AND ($3::text IS NULL OR reference = $3)
+    AND ($4::uuid IS NULL OR message_id < $4)
 ORDER BY message_id DESC
-LIMIT $4
+LIMIT $5

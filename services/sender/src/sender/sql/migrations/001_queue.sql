@@ -36,6 +36,16 @@ CREATE TABLE outbox (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- The ids that the HTTP door gave to requests that came with an Idempotency-Key.
+CREATE TABLE idempotency_keys (
+    client text NOT NULL,
+    key text NOT NULL,
+    message_id uuid NOT NULL,
+    digest bytea NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (client, key)
+);
+
 CREATE TABLE suppressions (
     address_key text PRIMARY KEY,       -- the keyed hash of the address in normal form
     address text,

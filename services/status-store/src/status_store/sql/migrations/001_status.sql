@@ -40,6 +40,25 @@ CREATE TABLE deliveries (
     PRIMARY KEY (message_id, recipient_no)
 ) WITH (fillfactor = 70);
 
+-- What a service could not process, from every queue, with the reason; replayed to the exchange that it was for, or dropped.
+CREATE TABLE dead_letters (
+    id uuid PRIMARY KEY,
+    queue text NOT NULL,
+    exchange text NOT NULL,
+    routing_key text NOT NULL,
+    code text NOT NULL,
+    problem jsonb,
+    app text,
+    content_type text,
+    headers jsonb NOT NULL,
+    body bytea NOT NULL,
+    died_at timestamptz NOT NULL,
+    stored_at timestamptz NOT NULL DEFAULT now(),
+    replayed_at timestamptz
+);
+
+CREATE INDEX dead_letters_by_queue ON dead_letters (queue, code, id);
+
 -- A mark is written with the change itself; the drainer turns marks that are committed into numbers without holes.
 CREATE TABLE change_marks (
     mark bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -1,0 +1,73 @@
+"""API keys: found by what is shown, never kept themselves, bounded by app and domain."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from tracepost import keys
+from tracepost.cli import app
+from tracepost.keys import Client, Keys
+
+
+def entry(**fields: Any) -> dict[str, Any]:
+    return {"client": "shop", "app": "shop", "scopes": ["send"], "hashes": [keys.hashed("k")], **fields}
+
+
+def test_a_client_is_found_by_either_of_its_keys() -> None:
+    old, new = keys.new("shop"), keys.new("shop")
+    known = keys.read(json.dumps([entry(hashes=[keys.hashed(old), keys.hashed(new)])]))
+    assert known.find(old) == known.find(new)
+    assert known.find(old) is not None
+    assert known.find(old + "x") is None
+    assert known.find("") is None
+
+
+def test_no_clients_are_no_keys() -> None:
+    assert not keys.read("")
+    assert not keys.read("[]")
+    assert keys.read(json.dumps([entry()]))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"scopes": ["everything"]},
+        {"hashes": []},
+        {"hashes": [keys.hashed("a"), keys.hashed("b"), keys.hashed("c")]},
+        {"hashes": ["the key itself"]},
+        {"client": "Two Words"},
+        {"colour": "red"},
+    ],
+)
+def test_what_is_no_client_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        keys.read(json.dumps([entry(**fields)]))
+
+
+def test_domains_bound_an_app_that_is_listed_and_no_other() -> None:
+    known = Keys([Client.model_validate(entry(sender_domains=["Example.org"]))])
+    assert known.may_send_from("shop", "example.org")
+    assert not known.may_send_from("shop", "example.net")
+    assert known.may_send_from("another", "example.net")
+    assert Keys([Client.model_validate(entry(sender_domains=["*"]))]).may_send_from("shop", "example.net")
+
+
+def test_an_app_sees_its_own() -> None:
+    assert Client.model_validate(entry()).may_see("shop")
+    assert not Client.model_validate(entry()).may_see("another")
+    assert not Client.model_validate(entry()).may_see(None)
+    assert keys.LOCAL.may_see(None)
+
+
+def test_the_command_shows_a_key_once_and_an_entry_that_knows_it() -> None:
+    told = CliRunner().invoke(app, ["keys", "new", "--client", "shop", "--app", "shop", "--scope", "send"])
+    key, made = (line.partition(": ")[2] for line in told.output.splitlines())
+    assert keys.read(f"[{made}]").find(key) is not None
+    assert key not in made
+    refused = CliRunner().invoke(app, ["keys", "new", "--client", "shop", "--app", "shop", "--scope", "rule"])
+    assert refused.exit_code == 2
