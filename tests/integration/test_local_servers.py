@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import aio_pika
@@ -35,6 +36,7 @@ async def main():
 
 asyncio.run(main())
 """
+SYSTEM_PYTHON = Path("/usr/bin/python3")
 SLEEPER = "print('ready', flush=True); input()"
 
 
@@ -136,6 +138,49 @@ def test_what_cannot_be_installed_is_asked_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(binaries.Missing, match=r"(?s)apt-get install .*no-such-package.*TRACEPOST_POSTGRES_URL"):
         binaries.ensure(print)
+
+
+async def test_two_stacks_run_beside_busy_standard_ports(folder: Path) -> None:
+    with listening(4369, 5432, 5672, 15672, 25672):
+        async with (
+            postgres(folder / "one", print) as first,
+            postgres(folder / "two", print) as second,
+            rabbitmq(folder / "one", print) as broker,
+            rabbitmq(folder / "two", print) as other,
+        ):
+            assert await query(first, "select 1") == await query(second, "select 1") == 1
+            await publish(broker, b"mine")
+            await publish(other, b"theirs")
+            assert (await get(broker), await get(other)) == (b"mine", b"theirs")
+
+
+@contextmanager
+def listening(*ports: int) -> Iterator[None]:
+    """Somebody listens on each of these ports: we, where nobody does yet."""
+    with ExitStack() as stack:
+        for port in ports:
+            with suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+        yield
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.skipif(not SYSTEM_PYTHON.exists(), reason="needs a Python that every user may run")
+def test_an_ordinary_user_can_run_it_too(folder: Path) -> None:
+    folder.mkdir()
+    user = pwd.getpwnam("nobody")
+    os.chown(folder, user.pw_uid, user.pw_gid)
+    environment = {"PYTHONPATH": str(Path(binaries.__file__).parent.parent), "PATH": os.environ["PATH"]}
+    command = [str(SYSTEM_PYTHON), "-B", "-c", STACK, str(folder)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, user=user.pw_uid, group=user.pw_gid, cwd="/"
+    )
+    with process:
+        assert process.stdout is not None
+        printed = "".join(iter(process.stdout.readline, "ready\n"))
+        assert "RabbitMQ" in printed
+        assert "PostgreSQL" in printed
+        process.terminate()
 
 
 async def publish(broker: Broker, body: bytes) -> None:
