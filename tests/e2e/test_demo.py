@@ -53,7 +53,7 @@ async def test_every_behaviour_reaches_its_status(stack: Stack) -> None:
 async def test_a_service_that_stands_still_fails_the_demo_and_is_named(stack: Stack, service: str) -> None:
     os.kill(stack.processes[service].pid, signal.SIGSTOP)
     try:
-        code, printed = await told(stack, deadline=3)
+        code, printed = await told(stack, deadline=2)
     finally:
         os.kill(stack.processes[service].pid, signal.SIGCONT)
     assert code == 1
@@ -174,6 +174,92 @@ async def test_status_changes_are_published_with_rising_versions(stack: Stack) -
         await eventually(read)
     versions = [each["data"]["version"] for each in found]
     assert versions == sorted(set(versions))
+
+
+async def sent(stack: Stack, behaviour: str, status: str, **fields: Any) -> tuple[str, str]:
+    """The id of a message that has reached the status, and the recipient it was sent to."""
+    recipient = f"{behaviour}+{uuid4().hex}@simulator.test"
+    message = request(to=[recipient], html="<p>Hello</p>", **fields)
+    await answered(stack, json.dumps(message).encode())
+    await eventually(lambda: has_status(stack, message["message_id"], status))
+    return message["message_id"], recipient
+
+
+async def timeline(stack: Stack, message_id: str, length: int) -> list[dict[str, Any]]:
+    """The events, once there are so many."""
+
+    async def look() -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = (await query(stack, f"messages/{message_id}/events"))["events"]
+        return events if len(events) >= length else []
+
+    return await eventually(look)
+
+
+async def mailbox(stack: Stack, recipient: str) -> Any:
+    async with aiohttp.request("GET", stack.mailbox_url, params={"recipient": recipient}) as response:
+        return await response.json()
+
+
+async def suppressed(stack: Stack, address: str) -> bool:
+    url = f"{stack.sender_url}/suppressions/search"
+    async with aiohttp.request("POST", url, json={"address": address}) as response:
+        return bool((await response.json())["suppressions"])
+
+
+def names(events: list[dict[str, Any]]) -> list[str]:
+    return [each["type"].split(".")[1] for each in events]
+
+
+async def test_a_report_that_comes_twice_is_one_event(stack: Stack) -> None:
+    message_id, recipient = await sent(stack, "returned-twice", "hard_bounce")
+
+    async def both_taken() -> bool:
+        return len((await mailbox(stack, recipient))["reactions"]) == 2
+
+    await eventually(both_taken)
+    await sent(stack, "returned", "hard_bounce")  # whatever was published before it is in the store too
+    assert names(await timeline(stack, message_id, 3)).count("bounced") == 1
+
+
+@pytest.mark.parametrize(("behaviour", "copies"), [("dies-before", 1), ("dies-after", 2)])
+async def test_a_connection_that_dies_leaves_the_outcome_unknown(stack: Stack, behaviour: str, copies: int) -> None:
+    message_id, recipient = await sent(stack, behaviour, "delivered")
+    events = await timeline(stack, message_id, 3)
+    assert names(events) == ["accepted", "deferred", "delivered"]
+    assert events[1]["data"]["outcome_unknown"] is True
+    mails = (await mailbox(stack, recipient))["mails"]
+    assert [each["rfc_message_id"].split("@")[0] for each in mails] == [f"<{message_id}"] * copies
+
+
+async def test_every_attempt_is_in_the_timeline(stack: Stack) -> None:
+    message_id, _ = await sent(stack, "deferred-twice", "delivered")
+    accepted, *attempts = await timeline(stack, message_id, 4)
+    assert names([accepted]) == ["accepted"]
+    assert names(attempts) == ["deferred", "deferred", "delivered"]
+    assert [each["data"]["attempt"] for each in attempts] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "status", "length"),
+    [("blames-us", "failed", 2), ("forwarded-dead", "failed", 3), ("not-spam", "delivered", 4)],
+)
+async def test_what_says_nothing_of_the_recipient_suppresses_nobody(
+    stack: Stack, behaviour: str, status: str, length: int
+) -> None:
+    message_id, recipient = await sent(stack, behaviour, status)
+    await timeline(stack, message_id, length)
+    _, dead = await sent(stack, "returned", "hard_bounce")
+    await eventually(lambda: suppressed(stack, dead))  # so the sender has learnt of all that came before
+    assert not await suppressed(stack, recipient)
+    assert await has_status(stack, message_id, status)
+
+
+async def test_a_privacy_proxy_is_a_note(stack: Stack) -> None:
+    message_id, _ = await sent(stack, "prefetched", "delivered")
+    await timeline(stack, message_id, 3)
+    message = await query(stack, f"messages/{message_id}")
+    assert message["deliveries"][0]["notes"] == ["opened by a privacy proxy"]
+    assert message["status"] == "delivered"
 
 
 async def run(folder: Path, until: str) -> tuple[asyncio.subprocess.Process, str]:

@@ -140,7 +140,13 @@ def test_a_complaint_that_names_another_is_a_candidate() -> None:
     assert only(replace(COMPLAINT, recipients=(OTHER,))).certainty == "candidate"
 
 
-@pytest.mark.parametrize("word", ["redacted", "[redacted]", "undisclosed recipients"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("redacted", "[redacted]", "undisclosed recipients", "redacted@example.org", "xxxx@example.org"),
+        "2jmj7l5rSw0yVb/vlWAYkK/YBwk=@example.org",
+    ],
+)
 def test_a_complaint_redacted_by_a_word_names_nobody(word: str) -> None:
     assert only(replace(COMPLAINT, recipients=(word,))).certainty == "exact"
 

@@ -60,12 +60,13 @@ def up(folder: Folder = DEFAULT_FOLDER) -> None:
 def simulator(
     port: Annotated[int, typer.Option(help="where it takes mail")] = 2525,
     returns_to: Annotated[str, typer.Option(help="host:port that takes returned mail")] = "127.0.0.1:8125",
+    http_port: Annotated[int, typer.Option(help="where GET /mailbox tells what it took")] = 8025,
 ) -> None:
     """Play the recipients' side."""
     host, _, return_port = returns_to.rpartition(":")
 
     async def run(console: Console) -> int:
-        async with simulating(HOST, port, World(host, int(return_port))):
+        async with simulating(HOST, port, World(host, int(return_port)), http_port):
             await asyncio.Event().wait()
         return 0
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,31 +26,57 @@ from local_stack.stack import SERVICES, Stack, unready
 from tracepost.topology import REQUESTS
 
 DEADLINE = 45.0
-REFRESH = 0.1
+REFRESH = 0.2
 DOMAIN = "simulator.test"
-OTHER_COLUMNS = 42  # what the table needs beside the column of the cause
+OTHER_COLUMNS = 49  # what the table needs beside the column of the cause
 
 HTML = "<html><body><p>Hello,</p><p>your question was a good one. Here is the answer.</p></body></html>"
 
 
 @dataclass(frozen=True)
 class Case:
-    """A recipient, and the status that a mail to it must reach; `once_suppressed` waits for the suppression first."""
+    """A recipient, the status that a mail to it must reach, and how many events its timeline must have by then.
+
+    `again` waits until the address is suppressed.
+    """
 
     behaviour: str
     expected: str
-    once_suppressed: bool = False
+    events: int = 2
+    again: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.behaviour} again" if self.again else self.behaviour
 
 
 CASES = (
     Case("delivered", "delivered"),
-    Case("read", "read"),
+    Case("read", "read", 3),
+    Case("read-gmail", "read", 3),
+    Case("prefetched", "delivered", 3),
+    Case("scanned", "delivered", 3),
+    Case("out-of-office", "delivered"),
+    Case("slow", "delivered"),
+    Case("deferred-twice", "delivered", 4),
+    Case("deferred", "deferred"),
+    Case("dies-before", "delivered", 3),
+    Case("dies-after", "delivered", 3),
     Case("unknown-user", "hard_bounce"),
+    Case("unknown-domain", "hard_bounce"),
+    Case("returned", "hard_bounce", 3),
+    Case("returned-early", "hard_bounce", 3),
+    Case("returned-twice", "hard_bounce", 3),
+    Case("read-then-returned", "hard_bounce", 4),
+    Case("mailbox-full", "failed"),
+    Case("blames-us", "failed"),
+    Case("forwarded-dead", "failed", 3),
     Case("spam", "spam"),
-    Case("returned", "hard_bounce"),
-    Case("complains", "spam"),
-    Case("unknown-user", "rejected", once_suppressed=True),
-    Case("complains", "rejected", once_suppressed=True),
+    Case("complains", "spam", 3),
+    Case("complains-redacted", "spam", 3),
+    Case("not-spam", "delivered", 4),
+    Case("unknown-user", "rejected", again=True),
+    Case("complains", "rejected", again=True),
 )
 
 
@@ -70,14 +96,15 @@ class Row:
 
     @property
     def reached(self) -> bool:
-        return self.delivery is not None and self.delivery["status"] == self.case.expected
+        status = self.delivery["status"] if self.delivery else None
+        return status == self.case.expected and len(self.events) >= self.case.events
 
 
 async def demo(stack: Stack, console: Console, *, once: bool, deadline: float = DEADLINE) -> int:
     """Run the cases under the reader's eyes; the exit code: 0 when each has reached its status."""
     run = secrets.token_hex(3)
     rows = [Row(case, f"{case.behaviour}+{run}@{DOMAIN}") for case in CASES]
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session, asyncio.TaskGroup() as group:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session, asyncio.TaskGroup() as group:
         publishing = group.create_task(_publish_all(stack, session, rows))
         with Live(_table(rows, console), console=console, refresh_per_second=8) as live:
             stopped = await _follow(stack, session, rows, live, deadline)
@@ -103,6 +130,8 @@ async def _follow(
         await asyncio.gather(*(_refresh(stack, session, row) for row in rows if not row.reached))
         live.update(_table(rows, live.console))
         await asyncio.sleep(REFRESH)
+    await asyncio.gather(*(_refresh(stack, session, row) for row in rows))
+    live.update(_table(rows, live.console))
     return bool(_ended(stack))
 
 
@@ -126,7 +155,7 @@ async def _publish_all(stack: Stack, session: aiohttp.ClientSession, rows: Seque
 async def _publish(
     stack: Stack, session: aiohttp.ClientSession, exchange: aio_pika.abc.AbstractExchange, user: str | None, row: Row
 ) -> None:
-    while row.case.once_suppressed and not await _suppressed(stack, session, row.recipient):
+    while row.case.again and not await _suppressed(stack, session, row.recipient):
         await asyncio.sleep(REFRESH)
     request = {
         "message_id": str(row.message_id),
@@ -153,44 +182,53 @@ async def _suppressed(stack: Stack, session: aiohttp.ClientSession, address: str
 
 async def _refresh(stack: Stack, session: aiohttp.ClientSession, row: Row) -> None:
     url = f"{stack.query_url}/messages/{row.message_id}"
-    try:
-        async with session.get(url) as response:
-            if response.status == 200:
-                row.message = await response.json()
+    try:  # the events first: then the status is as new as they are
         async with session.get(f"{url}/events") as response:
             if response.status == 200:
                 row.events = (await response.json())["events"]
+        async with session.get(url) as response:
+            if response.status == 200:
+                row.message = await response.json()
     except (aiohttp.ClientError, TimeoutError):
         return
 
 
 def _table(rows: Sequence[Row], console: Console) -> Table:
     tag = rows[0].recipient.partition("+")[2]
-    table = Table(title=f"What became of each message to …+{tag}", box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("recipient", "status and cause", "last event", "time"):
+    title = f"What became of each message to …+{tag}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for heading in ("recipient", "status", "cause, or events"):
         table.add_column(heading, no_wrap=True)
     for row in rows:
-        last = row.events[-1] if row.events else None
-        table.add_row(row.case.behaviour, _words(row, console.width - OTHER_COLUMNS), _name(last), _time(last))
+        table.add_row(
+            row.case.name, _status(row), f"[dim]{escape(_cut(_story(row), console.width - OTHER_COLUMNS))}[/]"
+        )
     return table
 
 
-def _words(row: Row, room: int) -> str:
+def _status(row: Row) -> str:
     if row.delivery is None:
-        return "[dim]waits for the suppression[/]" if row.case.once_suppressed else "[dim]not known yet[/]"
+        return "[dim]not known yet[/]"
     issue = row.delivery["shown_as"].startswith("Delivery issue")
     colour = "red" if issue else "green" if row.reached else "yellow"
-    cause = row.delivery["cause"] or ""
-    shown = cause if len(cause) <= room else cause[: room - 1] + "…"
-    return f"[{colour}]{row.delivery['shown_as']}[/]" + (f"\n[dim]{escape(shown)}[/]" if shown else "")
+    return f"[{colour}]{row.delivery['shown_as']}[/]"
 
 
-def _name(event: Mapping[str, Any] | None) -> str:
-    return event["type"].split(".")[1] if event else ""
+def _story(row: Row) -> str:
+    """The cause or the notes, which say more than the names of the events."""
+    if row.delivery is None:
+        return "waits for the suppression" if row.case.again else ""
+    runs = [(name, len(list(run))) for name, run in itertools.groupby(map(_name, row.events))]
+    events = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in runs if name != "accepted")
+    return row.delivery["cause"] or ", ".join(row.delivery["notes"]) or events
 
 
-def _time(event: Mapping[str, Any] | None) -> str:
-    return datetime.fromisoformat(event["time"]).astimezone().strftime("%H:%M:%S") if event else ""
+def _name(event: Mapping[str, Any]) -> str:
+    return "outcome unknown" if event["data"].get("outcome_unknown") else event["type"].split(".")[1]
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else text[: room - 1] + "…"
 
 
 def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:

@@ -8,8 +8,8 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from tracepost import topology
 HOST = "127.0.0.1"
 BOUNCE_DOMAIN = "bounces.tracepost.test"
 START_TIMEOUT = 30.0
+# Short at first, so that one sees a mail tried again; then ever longer, for what is deferred for good.
+RETRY_MINUTES = "0.02,0.02,0.05,0.2,1,5,15"
 
 # Module and database of each service, in the order of their start: whoever consumes is there before whoever sends.
 SERVICES = {
@@ -64,6 +66,11 @@ class Stack:
         return f"http://{HOST}:{self.environment['TRACEPOST_SENDER_API_PORT']}/v1"
 
     @property
+    def mailbox_url(self) -> str:
+        """What the simulator has taken, and what it did about it."""
+        return f"http://{HOST}:{self.environment['SIMULATOR_HTTP_PORT']}/mailbox"
+
+    @property
     def addresses(self) -> dict[str, str]:
         """What a user of the stack may want to reach."""
         return {
@@ -74,6 +81,7 @@ class Stack:
             "sender": self.sender_url,
             **{f"{service} admin": self.admin_url(service) for service in SERVICES},
             "simulator (SMTP)": f"{HOST}:{self.environment['TRACEPOST_SENDER_RELAY_PORT']}",
+            "simulator (mailbox)": self.mailbox_url,
         }
 
     def admin_url(self, service: str) -> str:
@@ -98,16 +106,18 @@ async def servers(folder: Path, say: Say) -> AsyncIterator[Servers]:
 
 
 @asynccontextmanager
-async def running_stack(folder: Path, say: Say) -> AsyncIterator[Stack]:
-    """Everything, ready; stopped in reverse order."""
+async def running_stack(
+    folder: Path, say: Say, *, on: Servers | None = None, settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Stack]:
+    """Everything, ready; stopped in reverse order. `on` names servers that run already, `settings` adds to ours."""
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    async with servers(folder, say) as where, AsyncExitStack() as processes:
+    async with nullcontext(on) if on else servers(folder, say) as where, AsyncExitStack() as processes:
         await topology.apply(where.broker.management_url)
         for _, database in SERVICES.values():
             if database:
                 await create_database(where.postgres_url, database)
-        stack = Stack(where, _environment(where, folder))
+        stack = Stack(where, _environment(where, folder) | dict(settings or {}))
         await _start_simulator(stack, folder, processes)
         for service in SERVICES:
             await _start(stack, service, folder, processes)
@@ -147,6 +157,8 @@ def _environment(where: Servers, folder: Path) -> dict[str, str]:
         "TRACEPOST_SENDER_DATABASE_URL": f"{where.postgres_url}/sender",
         "TRACEPOST_STATUS_STORE_DATABASE_URL": f"{where.postgres_url}/status",
         "TRACEPOST_SENDER_PIXEL_URL": f"http://{HOST}:{chosen['TRACEPOST_PIXEL_PORT']}",
+        "TRACEPOST_SENDER_RETRY_MINUTES": RETRY_MINUTES,
+        "SIMULATOR_HTTP_PORT": str(free_port()),
     }
 
 
@@ -163,6 +175,7 @@ async def _start_simulator(stack: Stack, folder: Path, processes: AsyncExitStack
     port = env["TRACEPOST_SENDER_RELAY_PORT"]
     back = f"{HOST}:{env['TRACEPOST_BOUNCE_INGEST_SMTP_PORT']}"
     argv = [sys.executable, "-m", "local_stack", "simulator", "--port", port, "--returns-to", back]
+    argv += ["--http-port", env["SIMULATOR_HTTP_PORT"]]
     process = await processes.enter_async_context(running("simulator", argv, env=env, log=folder / "simulator.log"))
     stack.processes["simulator"] = process
     await wait_for_port(HOST, int(port), process, START_TIMEOUT)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 
 from bounce_ingest.report import AutoReply, DeliveryReport, FeedbackReport, NotUnderstood, RecipientReport, Report
 from tracepost.events import AnyEvent, Bounced, Complained, Data, Deferred, Delivered, derived_id, event
 from tracepost.tokens import Claim, Keyring
+
+# RFC 6590 lets a provider replace the local part, by a word or by the base64 of a hash.
+_REDACTED = re.compile(r"(?i)(redacted[^@]*|x{3,}|\*+|[0-9a-f]{32,}|[a-z0-9+/]{27}=)@")
 
 
 def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[AnyEvent]:
@@ -18,7 +22,7 @@ def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[A
         case FeedbackReport(stated_type="auth-failure"):
             found = []  # RFC 6591: a receiver's word about our signatures, not a person's about the message
         case FeedbackReport(feedback_type=kind, reporter=reporter, recipients=named):
-            addresses = [address for address in named if "@" in address]  # the rest is redacted
+            addresses = [address for address in named if "@" in address and not _REDACTED.match(address)]
             sure = not addresses or any(keyring.names(claim, address) for address in addresses)
             told = Complained(
                 feedback_type=kind, reporter=reporter, certainty="exact" if sure else "candidate", origin="arf"

@@ -313,7 +313,7 @@ PRECEDENCE = (
 
 # What an agent is told beside the status.
 NOTES: tuple[tuple[str, Callable[[Delivery], object]], ...] = (
-    ("refused at an address that it was forwarded to", lambda known: _reading(known) and _dead_forward(known)),
+    ("refused at an address that it was forwarded to", _dead_forward),
     ("opened by a privacy proxy", lambda known: "prefetched" in known.opens),
     ("cancelled too late", lambda known: known.cancelled and _receipt(known)),
 )
