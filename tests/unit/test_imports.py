@@ -19,7 +19,7 @@ PURE = {
     *("sender.compose", "sender.copies", "sender.outcome", "sender.apps"),
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
-    *("status_store.fold", "status_store.rollup", "status_store.dead"),
+    *("status_store.fold", "status_store.standing", "status_store.rollup", "status_store.dead"),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.bounces.classify", "tracepost.keys"),
 }

@@ -9,8 +9,9 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 
-from status_store.fold import Delivery, Status, status
+from status_store.fold import Delivery
 from status_store.rollup import SHOWN_AS
+from status_store.standing import Status, status
 from status_store.store import Store
 from tracepost.http import client_of, problems
 from tracepost.keys import ANY, Keys

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from uuid import UUID
 
-from status_store.fold import NOTHING, Delivery, fold, needs_history, status
+from status_store.fold import NOTHING, Delivery, fold, needs_history
 from status_store.rollup import Rollup, rollup
+from status_store.standing import status
 from status_store.store import Key, Store, Work
 from tracepost import crash, metrics
 from tracepost.events import Accepted, AnyEvent, StatusChanged

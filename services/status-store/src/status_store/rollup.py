@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from status_store.fold import PRECEDENCE, Status
+from status_store.standing import PRECEDENCE, Status
 
 SHOWN_AS: dict[Status, str] = {row.status: row.shown_as for row in PRECEDENCE}
 ISSUES: tuple[Status, ...] = ("spam", "hard_bounce", "rejected", "failed")

@@ -13,8 +13,9 @@ from pydantic_core import to_json
 
 from status_store import fold
 from status_store.dead import DeadLetter
-from status_store.fold import RULES_VERSION, Delivery, Status
+from status_store.fold import RULES_VERSION, Delivery
 from status_store.rollup import Rollup
+from status_store.standing import Status
 from tracepost import events, postgres
 from tracepost.events import Accepted, AnyEvent
 from tracepost.postgres import Connection, Pool
