@@ -3,13 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test lint format lock setup clean
+.PHONY: demo test faults bench lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
 
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
+
+# The long form of tests/faults; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
+faults: setup
+	@$(BIN)/python -m pytest tests/faults -m long $(ARGS)
+
+# ONLY=<pattern> runs the benches of that name, e.g. ONLY=publish or ONLY='consume*'.
+bench: setup
+	@$(BIN)/python -m tests.bench $(ONLY)
 
 lint: setup
 	$(BIN)/ruff format --check

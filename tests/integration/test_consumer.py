@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
+from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
 from local_stack.stack import Servers
@@ -279,3 +280,72 @@ async def test_stopping_while_a_need_is_away_leaves_the_batch_to_the_broker(brok
     async with await aio_pika.connect(broker) as connection, connection.channel() as channel:
         message = await take(channel, QUEUE.name)
     assert events.decode(message.body) == sent
+
+
+async def test_large_headers_cost_the_dead_letter_no_connection(broker: str) -> None:
+    async with consumed(broker, Handler()) as channel:
+        exchange = await channel.get_exchange(topology.EVENTS)
+        message = aio_pika.Message(b"no JSON", headers={"large": "x" * 128_000}, content_type=events.EVENT_TYPE)
+        await exchange.publish(message, "delivered")
+        dead = await take(channel, topology.DEAD)
+    assert dead.body == b"no JSON"
+    assert dead.headers["tracepost-code"] == "invalid-event"
+    assert "large" not in dead.headers
+
+
+async def test_a_full_queue_for_answers_means_one_dead_letter_and_goes_on(broker: str) -> None:
+    handler = Handler()
+    async with consumed(broker, handler) as channel:
+        answers = await channel.declare_queue(
+            exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+        )
+        await channel.default_exchange.publish(aio_pika.Message(b"first"), answers.name)
+        await put(channel, b"no JSON", events.EVENT_TYPE, reply_to=answers.name)
+        await put(channel, events.encode(delivered()), events.EVENT_TYPE)
+        await seen(handler, 1)
+        assert (await (await channel.get_queue(topology.DEAD)).declare()).message_count == 1
+
+
+def retries() -> float | None:
+    return REGISTRY.get_sample_value("tracepost_handler_retries_total", {"queue": QUEUE.name})
+
+
+async def test_the_handler_is_not_run_again_for_a_dead_letter_that_has_to_wait(broker: str) -> None:
+    handler = Handler()
+    handler.refused = lambda each: True
+    async with (
+        proxied(broker) as (url, proxy),
+        publishing(url, timeout=0.3) as publisher,
+        consuming(broker, QUEUE, EVENTS, handler, publisher),
+        await aio_pika.connect(broker) as connection,
+        connection.channel() as channel,
+    ):
+
+        async def up() -> bool:
+            return publisher.session.fault is None
+
+        async def retried() -> bool:
+            return (retries() or 0) > before
+
+        await eventually(up)
+        before = retries() or 0
+        proxy.answering.clear()
+        await put(channel, events.encode(delivered()), events.EVENT_TYPE)
+        await eventually(retried)
+        proxy.answering.set()
+        for _ in range(2):  # the one whose confirm was late, and that of the second try
+            await take(channel, topology.DEAD)
+    assert handler.calls == 1
+
+
+async def test_a_handler_is_not_given_more_than_it_can_carry(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracepost.broker.consumer.MOST_ELEMENTS", 100)
+    handler, sizes = Handler(), list[int]()
+    handler.fault = lambda batch: sizes.append(len(batch))
+    async with publishing(broker) as publisher:
+        for _ in range(10):
+            await asyncio.gather(*(publisher.publish(delivered(n)) for n in range(60)))
+    async with consumed(broker, handler):
+        await seen(handler, 600)
+    assert len(handler.seen) == 600
+    assert max(sizes) < 160

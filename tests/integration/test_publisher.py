@@ -131,3 +131,54 @@ async def test_memory_against_a_dead_broker_is_bounded(monkeypatch: pytest.Monke
     assert publisher.waiting_bytes == 0
     running.cancel()
     await asyncio.wait({running})
+
+
+async def test_a_slow_broker_gets_nothing_twice(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracepost.broker.publisher.MOST_IN_FLIGHT", 1)
+    sent = [delivered(n) for n in range(5)]
+    async with proxied(broker) as (url, proxy), publishing(url, timeout=1) as publisher:
+        await ready(publisher)
+        proxy.answering.clear()
+        callers = []
+        for each in sent:
+            callers.append(asyncio.create_task(publisher.publish(each)))
+            await asyncio.sleep(0.2)
+        results = await asyncio.gather(*callers, return_exceptions=True)
+        proxy.answering.set()
+        await publisher.publish(delivered())
+    assert {type(result) for result in results} == {NotConfirmed}
+    arrived = [each for _, body in await drained(broker) for each in ids(body)]
+    assert len(arrived) == len(set(arrived))
+
+
+async def test_what_nobody_waits_for_any_more_is_not_kept() -> None:
+    async with publishing(f"amqp://guest:guest@127.0.0.1:{free_port()}/", timeout=2) as publisher:
+        for _ in range(100):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(publisher.publish(delivered()), 0.001)
+
+        async def forgotten() -> bool:
+            return not any(publisher._waiting.values())
+
+        await eventually(forgotten, 1)
+
+
+async def test_what_cannot_be_encoded_is_an_error_of_its_own(broker: str) -> None:
+    async with publishing(broker) as publisher:
+        await ready(publisher)
+        bad = aio_pika.Message(b"", headers={"not AMQP": object()})  # type: ignore[dict-item]
+        good = asyncio.create_task(publisher.publish(delivered()))
+        with pytest.raises(TypeError):
+            await publisher.send(bad, topology.EVENTS, "delivered")
+        with pytest.raises(ValueError, match="too long"):
+            await publisher.publish(delivered(), key="x" * 256)
+        await good
+        assert publisher.session.fault is None
+
+
+async def test_who_still_waits_when_the_publisher_stops_is_told() -> None:
+    async with publishing(f"amqp://guest:guest@127.0.0.1:{free_port()}/") as publisher:
+        waits = asyncio.create_task(publisher.publish(delivered()))
+        await asyncio.sleep(0)
+    with pytest.raises(NotConfirmed, match="stopped"):
+        await waits

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
-from aio_pika.abc import AbstractIncomingMessage
 from hypothesis import settings
 
 from tracepost import requests
+from tracepost.broker import Incoming
 from tracepost.events import (
     Accepted,
     AnyEvent,
@@ -117,17 +115,8 @@ def told(problem: Problem) -> dict[str, str]:
     return {fault.pointer: fault.detail for fault in problem.errors}
 
 
-@dataclass
-class Incoming:
-    """As much of an AMQP message as a decoder looks at."""
-
-    body: bytes = b""
-    content_type: str | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict)
-    user_id: str | None = None
-    reply_to: str | None = None
-    correlation_id: str | None = None
-
-
-def incoming(raw: bytes, content_type: str | None = None, **properties: Any) -> AbstractIncomingMessage:
-    return cast(AbstractIncomingMessage, Incoming(raw, content_type, **properties))
+def incoming(raw: bytes, content_type: str | None = None, **properties: Any) -> Incoming:
+    """A message as the consumer hands it to a decoder."""
+    empty = dict.fromkeys(("correlation_id", "message_id", "reply_to", "user_id"))
+    fields = {"headers": {}, "exchange": "", "routing_key": "", "delivery_tag": 1, **empty, **properties}
+    return Incoming(body=raw, content_type=content_type, **fields)

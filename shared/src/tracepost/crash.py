@@ -24,6 +24,7 @@ POINTS = (
     "status-store.committed",
     "status-store.numbered",
     "status-store.changes-published",
+    "status-store.letters-stored",
     "bounce-ingest.before-publish",
     "bounce-ingest.confirmed",
     "pixel.before-publish",

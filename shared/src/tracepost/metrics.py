@@ -8,6 +8,7 @@ BUILD = Info("tracepost_build", "The running version")
 BUILD.info({"version": version("tracepost")})
 
 AMQP_CONNECTED = Gauge("tracepost_amqp_connected", "1 while the session to RabbitMQ stands", ["session"])
+AMQP_BLOCKED = Gauge("tracepost_amqp_blocked", "1 while RabbitMQ blocks the session's connection", ["session"])
 PUBLISHED = Counter("tracepost_published_total", "Messages and events published", ["exchange", "key", "result"])
 CONFIRM_SECONDS = Histogram("tracepost_confirm_seconds", "From publishing an AMQP message to its confirm")
 CONSUMED = Counter("tracepost_consumed_total", "Elements taken from a queue and settled", ["queue", "result"])

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
 
-from aio_pika.abc import AbstractIncomingMessage
 from pydantic_core import to_json
 
 from sender.apps import APP_HEADER, Apps
@@ -18,7 +17,7 @@ from sender.copies import rfc_message_id
 from sender.settings import SenderSettings
 from sender.store import Lane, NewRequest, Queue
 from tracepost import crash, requests
-from tracepost.broker import Codec, Publisher, answer
+from tracepost.broker import Codec, Incoming, Publisher, answer
 from tracepost.events import Accepted, AnyEvent, Tracking, event
 from tracepost.problems import Problem
 from tracepost.requests import SendRequest
@@ -44,7 +43,7 @@ def codec(lane: Lane, apps: Apps) -> Codec[Submission]:
     return Codec(partial(_decode, lane, apps), lambda submission: submission.body)
 
 
-def _decode(lane: Lane, apps: Apps, message: AbstractIncomingMessage) -> list[Submission]:
+def _decode(lane: Lane, apps: Apps, message: Incoming) -> list[Submission]:
     app = apps.of(message.user_id, message.headers.get(APP_HEADER))
     request = requests.decode(message.body)
     apps.check(app, request)

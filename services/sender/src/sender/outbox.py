@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 
@@ -29,10 +30,10 @@ async def drain(queue: Queue, publisher: Publisher, recorded: asyncio.Event) -> 
         except WAITS as error:
             log.warning("outbox waits", reason=repr(error))
             await asyncio.sleep(POLL_SECONDS)
-        try:
-            await asyncio.wait_for(recorded.wait(), POLL_SECONDS)
-        except TimeoutError:
-            continue
+        # Not wait_for: on Python 3.11 it loses a cancellation that comes together with the event.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_SECONDS):
+                await recorded.wait()
 
 
 async def flush(queue: Queue, publisher: Publisher) -> int:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aio_pika.abc import AbstractIncomingMessage
-
 from status_store.dead import DeadLetter, letter
 from status_store.store import Store
-from tracepost import metrics
-from tracepost.broker import Codec
+from tracepost import crash, metrics
+from tracepost.broker import Codec, Incoming
 from tracepost.problems import Problem
 
 
-def _decode(message: AbstractIncomingMessage) -> list[DeadLetter]:
+def _decode(message: Incoming) -> list[DeadLetter]:
     return [letter(message.body, message.headers, message.message_id, message.routing_key or "", message.content_type)]
 
 
@@ -23,5 +21,6 @@ CODEC: Codec[DeadLetter] = Codec(_decode, lambda dead: dead.body)
 async def bury(store: Store, batch: Sequence[DeadLetter]) -> Mapping[int, Problem]:
     """Store the letters, each once."""
     await store.bury(batch)
+    crash.point("status-store.letters-stored")
     metrics.DEAD_LETTERS.set(await store.count_dead())
     return {}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from aio_pika.abc import AbstractIncomingMessage
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
 from tracepost import events
-from tracepost.broker.consumer import Codec, Refused
+from tracepost.broker.consumer import Codec, Incoming, Refused
 from tracepost.events import AnyEvent
 from tracepost.problems import Invalid, Problem, from_validation
 
 _batch: TypeAdapter[list[AnyEvent]] = TypeAdapter(list[AnyEvent])
 
 
-def _decode(message: AbstractIncomingMessage) -> list[AnyEvent | Refused]:
+def _decode(message: Incoming) -> list[AnyEvent | Refused]:
     match (message.content_type or "").partition(";")[0].strip():
         case events.EVENT_TYPE:
             return [_one(message.body)]

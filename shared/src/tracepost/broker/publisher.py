@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import uuid4
 
 import structlog
@@ -33,6 +33,10 @@ class NotConfirmed(Exception):
     """The broker did not confirm within the time limit; it may have the message all the same."""
 
 
+class QueueFull(NotConfirmed):
+    """The broker refused the message: a queue that it is for takes no more."""
+
+
 class Unroutable(Exception):
     """The broker confirmed that no queue takes the message: the topology is not as it should be."""
 
@@ -43,12 +47,9 @@ Route = tuple[str, str]  # exchange, routing key
 @dataclass(slots=True, eq=False)
 class _Entry:
     content: bytes | Message  # an encoded event, or a message that travels as it is
+    size: int
     deadline: float
-    confirmed: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-
-    @property
-    def size(self) -> int:
-        return 200 + len(self.content if isinstance(self.content, bytes) else self.content.body)
+    confirmed: asyncio.Future[None]
 
 
 class Publisher:
@@ -58,6 +59,7 @@ class Publisher:
         self.session = Session("publisher", url, self._use)
         self._timeout = timeout
         self._waiting: dict[Route, deque[_Entry]] = {}
+        self._in_flight: list[Sequence[_Entry]] = []
         self.waiting_bytes = 0
         self._turn, self._freed, self._arrived = asyncio.Lock(), asyncio.Event(), asyncio.Event()
 
@@ -71,31 +73,38 @@ class Publisher:
 
     async def run(self) -> None:
         """Keep the session and the callers' time limits; runs for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.session.supervise())
-            group.create_task(self._expire())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.session.supervise())
+                group.create_task(self._expire())
+        finally:
+            for entries in (*self._waiting.values(), *self._in_flight):
+                _settle(entries, NotConfirmed("the publisher was stopped"))
 
     async def _deliver(self, route: Route, content: bytes | Message) -> None:
-        entry = _Entry(content, time.monotonic() + self._timeout)
-        await self._make_room(entry)
+        size = 200 + len(content if isinstance(content, bytes) else content.body)
+        deadline = time.monotonic() + self._timeout
+        # Who comes later does not overtake who waits for room.
+        if self._turn.locked() or self.waiting_bytes + size > MOST_WAITING_BYTES:
+            await self._room(size)
+        self.waiting_bytes += size
         try:
+            entry = _Entry(content, size, deadline, asyncio.get_running_loop().create_future())
             self._waiting.setdefault(route, deque()).append(entry)
             self._arrived.set()
             await entry.confirmed
         finally:
-            self.waiting_bytes -= entry.size
+            self.waiting_bytes -= size
             self._freed.set()
 
-    async def _make_room(self, entry: _Entry) -> None:
-        if self.waiting_bytes + entry.size > MOST_WAITING_BYTES:
-            try:
-                async with asyncio.timeout(self._timeout), self._turn:
-                    while self.waiting_bytes and self.waiting_bytes + entry.size > MOST_WAITING_BYTES:
-                        self._freed.clear()
-                        await self._freed.wait()
-            except TimeoutError:
-                raise NotConfirmed(self._reason()) from None
-        self.waiting_bytes += entry.size
+    async def _room(self, size: int) -> None:
+        try:
+            async with asyncio.timeout(self._timeout), self._turn:
+                while self.waiting_bytes and self.waiting_bytes + size > MOST_WAITING_BYTES:
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            raise NotConfirmed(self._reason()) from None
 
     async def _use(self, channel: AbstractChannel) -> None:
         await check_exchanges(channel, EXCHANGES)
@@ -120,7 +129,6 @@ class Publisher:
         while self._waiting:
             route, line = next(iter(self._waiting.items()))
             del self._waiting[route]
-            self._give_up(line)
             batch = _cut(line)
             if line:
                 self._waiting[route] = line
@@ -131,10 +139,12 @@ class Publisher:
     async def _send(self, channel: AbstractChannel, route: Route, batch: list[_Entry]) -> None:
         started = time.monotonic()
         result = "lost"
+        self._in_flight.append(batch)
         try:
             exchange = await channel.get_exchange(route[0], ensure=False)
-            left = max(0.05, batch[0].deadline - started)
-            await exchange.publish(_message(batch), route[1], mandatory=True, timeout=left)
+            # As long as one of the callers waits: to send it again meanwhile would only be a load on a slow broker.
+            left = max(entry.deadline for entry in batch) - started
+            await exchange.publish(_message(batch), route[1], mandatory=True, timeout=max(0.05, left))
             result = "confirmed"
             _settle(batch, None)
         except PublishError:
@@ -144,10 +154,15 @@ class Publisher:
             )
         except DeliveryError:
             result = "refused"
-            _settle(batch, NotConfirmed(f"the broker refused a message to {route[0]}: a queue is full"))
+            _settle(batch, QueueFull(f"the broker refused a message to {route[0]}: a queue is full"))
         except TimeoutError:
-            pass  # who was in the batch may wait longer than its first
+            result = "late"
+            _settle(batch, NotConfirmed(self._reason()))
+        except (TypeError, ValueError) as error:  # cannot be encoded, now or ever
+            result = "invalid"
+            _settle(batch, error)
         finally:
+            self._in_flight.remove(batch)
             if result == "lost":  # perhaps with its channel: the next one takes it again
                 self._waiting.setdefault(route, deque()).extendleft(reversed(batch))
                 self._arrived.set()
@@ -155,16 +170,14 @@ class Publisher:
             metrics.CONFIRM_SECONDS.observe(time.monotonic() - started)
 
     async def _expire(self) -> None:
-        """Tell the callers whose time limit passes while their element waits for a channel."""
+        """Tell the callers whose time limit passes, and forget those who have gone."""
         while True:
             await asyncio.sleep(min(1.0, self._timeout / 10))
-            for line in self._waiting.values():
-                self._give_up(line)
-
-    def _give_up(self, line: deque[_Entry]) -> None:
-        now = time.monotonic()
-        while line and line[0].deadline <= now:
-            _settle([line.popleft()], NotConfirmed(self._reason()))
+            now = time.monotonic()
+            for entries in (*self._waiting.values(), *self._in_flight):
+                _settle((entry for entry in entries if entry.deadline <= now), NotConfirmed(self._reason()))
+            for route, line in self._waiting.items():
+                self._waiting[route] = deque(entry for entry in line if not entry.confirmed.done())
 
     def _reason(self) -> str:
         return self.session.fault or f"RabbitMQ did not confirm within {self._timeout:g} s"
@@ -178,12 +191,13 @@ def _cut(line: deque[_Entry]) -> list[_Entry]:
         entry = line.popleft()
         if entry.confirmed.done():
             continue
-        if isinstance(entry.content, Message) and batch:
+        as_it_is = not isinstance(entry.content, bytes)
+        if as_it_is and batch:
             line.appendleft(entry)
             break
         batch.append(entry)
         size += entry.size
-        if isinstance(entry.content, Message):
+        if as_it_is:
             break
     return batch
 
@@ -203,8 +217,8 @@ def _message(batch: list[_Entry]) -> Message:
     return message
 
 
-def _settle(batch: list[_Entry], error: Exception | None) -> None:
-    for entry in batch:
+def _settle(entries: Iterable[_Entry], error: Exception | None) -> None:
+    for entry in entries:
         if not entry.confirmed.done():
             if error:
                 entry.confirmed.set_exception(error)
