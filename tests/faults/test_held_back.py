@@ -1,0 +1,148 @@
+"""The broker takes what is published but its answers are held back: nothing that waits for a confirm returns before."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aio_pika
+import aiohttp
+import aiosmtplib
+import pytest
+import pytest_asyncio
+from aio_pika.abc import AbstractQueue
+from uuid_utils.compat import uuid7
+
+import bounce_ingest.app
+import pixel.app
+from bounce_ingest.settings import BounceIngestSettings
+from local_stack.processes import free_port
+from local_stack.reports import Mail, complaint
+from local_stack.simulator import PERSON
+from local_stack.stack import BOUNCE_DOMAIN, HOST
+from pixel.opens import GIF
+from pixel.settings import PixelSettings
+from tests.conftest import eventually, virtual_host
+from tests.faults.load import ORIGINAL
+from tests.faults.site import Site
+from tests.proxy import Proxy, proxied
+from tracepost import tokens, topology
+from tracepost.tokens import Keyring
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+LONG, SHORT = 30.0, 1.0
+
+
+@dataclass(frozen=True)
+class Held:
+    """A virtual host of its own, reached through a proxy by the service and directly by the test."""
+
+    amqp_url: str
+    proxy: Proxy
+    queue: AbstractQueue
+
+    async def published(self) -> bool:
+        """Whether the broker has an event."""
+        found = await self.queue.channel.declare_queue(self.queue.name, passive=True)
+        return bool(found.declaration_result.message_count)
+
+    async def hold(self) -> None:
+        """From here on the broker hears the service, but not the other way round."""
+        await self.queue.purge()
+        self.proxy.answering.clear()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def held(site: Site) -> AsyncIterator[Held]:
+    async with (
+        virtual_host(site.stack.servers) as url,
+        proxied(url) as (through, proxy),
+        await aio_pika.connect(url) as connection,
+        connection.channel() as channel,
+    ):
+        yield Held(through, proxy, await channel.get_queue(topology.STATUS_STORE_EVENTS.name))
+
+
+async def waits_for_the_confirm(answer: asyncio.Task[float], held: Held) -> None:
+    """The broker has the event, nobody knows it, and so there is no answer; then it is told, and there is one."""
+    await eventually(held.published)
+    assert not answer.done()
+    held.proxy.answering.set()
+    assert await answer < LONG / 2
+
+
+async def test_the_pixel_answers_after_the_confirm(held: Held, token_keys: str, keyring: Keyring) -> None:
+    async with pixel_with(held, token_keys, LONG) as url:
+        await opened(url, keyring)
+        await held.hold()
+        await waits_for_the_confirm(asyncio.create_task(opened(url, keyring)), held)
+
+
+async def test_the_pixel_answers_at_its_limit(held: Held, token_keys: str, keyring: Keyring) -> None:
+    async with pixel_with(held, token_keys, SHORT) as url:
+        await opened(url, keyring)
+        await held.hold()
+        assert SHORT <= await opened(url, keyring) < LONG
+        held.proxy.answering.set()
+
+
+@asynccontextmanager
+async def pixel_with(held: Held, token_keys: str, limit: float) -> AsyncIterator[str]:
+    port = free_port()
+    told = {"amqp_url": held.amqp_url, "token_keys": token_keys, "port": port, "answer_within": limit}
+    async with pixel.app.service(PixelSettings.model_validate(told), {}):
+        yield f"http://{HOST}:{port}"
+
+
+async def opened(url: str, keyring: Keyring) -> float:
+    """Load an image; answers the seconds that it took."""
+    token = tokens.to_url(keyring.pixel(uuid7(), 0))
+    began = time.monotonic()
+    async with (
+        aiohttp.ClientSession(headers={"User-Agent": PERSON.user_agent}) as session,
+        session.get(f"{url}/o/{token}.gif") as response,
+    ):
+        assert (response.status, await response.read()) == (200, GIF)
+    return time.monotonic() - began
+
+
+async def test_bounce_ingest_answers_after_the_confirm(held: Held, token_keys: str, keyring: Keyring) -> None:
+    async with bounce_ingest_with(held, token_keys, LONG) as port:
+        await handed_in(port, keyring)
+        await held.hold()
+        await waits_for_the_confirm(asyncio.create_task(handed_in(port, keyring)), held)
+
+
+async def test_bounce_ingest_answers_451_at_its_limit(held: Held, token_keys: str, keyring: Keyring) -> None:
+    async with bounce_ingest_with(held, token_keys, SHORT) as port:
+        await handed_in(port, keyring)
+        await held.hold()
+        began = time.monotonic()
+        with pytest.raises(aiosmtplib.SMTPDataError) as refused:
+            await handed_in(port, keyring)
+        assert refused.value.code == 451
+        assert SHORT <= time.monotonic() - began < LONG
+        held.proxy.answering.set()
+
+
+@asynccontextmanager
+async def bounce_ingest_with(held: Held, token_keys: str, limit: float) -> AsyncIterator[int]:
+    port = free_port()
+    told = {"amqp_url": held.amqp_url, "token_keys": token_keys, "smtp_port": port, "confirm_within": limit}
+    settings = BounceIngestSettings.model_validate({**told, "bounce_domain": BOUNCE_DOMAIN})
+    async with bounce_ingest.app.service(settings, {}):
+        yield port
+
+
+async def handed_in(port: int, keyring: Keyring) -> float:
+    """Hand in a complaint; answers the seconds until 250."""
+    recipient = "r@example.test"
+    path = f"{tokens.to_local_part(keyring.return_path(uuid7(), 0, recipient))}@{BOUNCE_DOMAIN}"
+    began = time.monotonic()
+    async with aiosmtplib.SMTP(hostname=HOST, port=port, start_tls=False, timeout=LONG) as client:
+        await client.sendmail("", [path], complaint(Mail(path, recipient, ORIGINAL)))
+    return time.monotonic() - began
