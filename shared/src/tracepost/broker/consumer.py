@@ -180,7 +180,8 @@ class Consumer(Generic[Value]):
                 metrics.HANDLER_RETRIES.labels(self._queue.name).inc()
                 log.warning("trying again", queue=self._queue.name, failures=failures, reason=repr(error))
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self.session.stopping.wait(), pause(failures))
+                    async with asyncio.timeout(pause(failures)):
+                        await self.session.stopping.wait()
                     raise _LeftUndone from error
 
     async def _set_apart(self, message: Incoming, refused: Refused) -> None:

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 HEARTBEAT = 15
 CONNECT_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 3.0
-LONGEST_PAUSE = 15.0
+LONGEST_PAUSE = 5.0
 
 # How aio-pika says that a channel or connection is gone.
 LOST = (AMQPError, OSError, TimeoutError, ChannelInvalidStateError)
