@@ -24,7 +24,7 @@ from tracepost import topology
 
 HOST = "127.0.0.1"
 BOUNCE_DOMAIN = "bounces.tracepost.test"
-START_TIMEOUT = 30.0
+START_TIMEOUT = 60.0
 # Short at first, so that one sees a mail tried again; then ever longer, for what is deferred for good.
 RETRY_MINUTES = "0.02,0.02,0.05,0.2,1,5,15"
 

@@ -19,7 +19,7 @@ from pamqp.encode import field_table
 
 from tracepost import crash, metrics
 from tracepost.broker.publisher import NotConfirmed, Publisher, QueueFull, Unroutable
-from tracepost.broker.session import Session, check_queue, pause
+from tracepost.broker.session import SETUP_TIMEOUT, Session, check_queue, pause
 from tracepost.problems import PROBLEM_TYPE, Invalid, Problem
 from tracepost.topology import DEAD, Queue
 
@@ -99,16 +99,17 @@ class Consumer(Generic[Value]):
         self._woken.set()
 
     async def _use(self, channel: AbstractChannel) -> None:
-        await check_queue(channel, self._queue)
-        await channel.set_qos(prefetch_count=2 * self._most)
         arrived: deque[DeliveredMessage] = deque()
 
         async def receive(message: DeliveredMessage) -> None:
             arrived.append(message)
             self._woken.set()
 
-        underlay = await channel.get_underlay_channel()  # aio-pika would make a second task for each message
-        consumer = await underlay.basic_consume(self._queue.name, receive)
+        async with asyncio.timeout(SETUP_TIMEOUT):
+            await check_queue(channel, self._queue)
+            await channel.set_qos(prefetch_count=2 * self._most)
+            underlay = await channel.get_underlay_channel()  # aio-pika would make a second task for each message
+            consumer = await underlay.basic_consume(self._queue.name, receive)
         self.session.up()
         settled = _Settled(underlay, self._most, self._woken.set)
         with suppress(_LeftUndone):
@@ -116,7 +117,9 @@ class Consumer(Generic[Value]):
                 await self._process([_incoming(message) for message in batch])
                 settled.add(message.delivery_tag or 0 for message in batch)
         await settled.acknowledge(now=True)
-        await underlay.basic_cancel(consumer.consumer_tag or "")
+        with suppress(TimeoutError):  # the connection is closed in any case
+            async with asyncio.timeout(SETUP_TIMEOUT):
+                await underlay.basic_cancel(consumer.consumer_tag or "")
 
     async def _gather(self, arrived: deque[DeliveredMessage], settled: _Settled) -> list[DeliveredMessage]:
         """At least one message and whatever else is there; none when stopping."""

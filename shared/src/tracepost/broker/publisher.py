@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from tracepost import events, metrics
-from tracepost.broker.session import LOST, Session, check_exchanges
+from tracepost.broker.session import LOST, SETUP_TIMEOUT, Session, check_exchanges
 from tracepost.events import AnyEvent
 from tracepost.runner import background
 from tracepost.topology import EVENTS, EXCHANGES
@@ -107,7 +107,8 @@ class Publisher:
             raise NotConfirmed(self._reason()) from None
 
     async def _use(self, channel: AbstractChannel) -> None:
-        await check_exchanges(channel, EXCHANGES)
+        async with asyncio.timeout(SETUP_TIMEOUT):
+            await check_exchanges(channel, EXCHANGES)
         self.session.up()
         try:
             async with asyncio.TaskGroup() as group:

@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 HEARTBEAT = 15
 CONNECT_TIMEOUT = 10.0
+SETUP_TIMEOUT = 5.0  # a broker that has just started, or is short of time, leaves a request unanswered now and then
 CLOSE_TIMEOUT = 3.0
 LONGEST_PAUSE = 5.0
 
