@@ -26,7 +26,7 @@ SELECT message_id, count(*) AS count FROM events
 WHERE message_id = ANY ($1::uuid[]) AND body -> 'data' ->> 'outcome_unknown' = 'true' GROUP BY 1
 """
 UNPUBLISHED = """
-SELECT (SELECT count(*) FROM change_marks) + (SELECT count(*) FROM changes WHERE NOT published) AS left
+SELECT (SELECT count(*) FROM change_marks) + (SELECT numbered - published FROM feed) AS left
 """
 DELIVERIES = "SELECT message_id, state::text FROM deliveries WHERE message_id = ANY ($1::uuid[])"
 IN_HAND = """

@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
+from status_store import partitions
 from status_store.fold import fold
 from status_store.record import record
 from status_store.store import Store
@@ -34,7 +36,9 @@ START = datetime.now(UTC) - timedelta(hours=1)
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[Store]:
     async with postgres.connected(database, "status_store") as pool:
-        yield Store(pool)
+        store = Store(pool, retention=13)
+        await partitions.keep(pool, store.months)
+        yield store
 
 
 def at(minutes: int) -> datetime:
@@ -127,26 +131,51 @@ async def test_what_is_about_no_delivery_is_refused_alone(store: Store) -> None:
     assert await store.message(good.message_id) is not None
 
 
-async def test_changes_are_numbered_without_holes_and_only_for_new_rollups(store: Store) -> None:
+async def numbers(database: str) -> list[tuple[int, int]]:
+    """Of every number how many messages changed under it."""
+    connection = await asyncpg.connect(database)
+    rows = await connection.fetch("SELECT number, cardinality(message_ids) FROM changes ORDER BY number")
+    await connection.close()
+    return [tuple(row) for row in rows]
+
+
+async def test_changes_are_numbered_without_holes_and_only_for_new_rollups(store: Store, database: str) -> None:
     message_id = uuid7()
     opened = [event("pixel", message_id, 0, Opened(verdict="person", rule="x")) for _ in range(3)]
     for each in (accepted(message_id), *opened):
         await record(store, [each])
-        await store.number_changes(100)
-    found = await store.unpublished(100)
-    assert [change.number for change in found] == [1, 2]
-    assert [change.body["status"] for change in found] == ["queued", "read"]
-    row, _ = await store.message(message_id) or ({}, {})
-    assert row["version"] == 4  # every event may change what the API shows
-    await store.mark_published([1])
-    assert [change.number for change in await store.unpublished(100)] == [2]
+        assert await store.number_changes(100)
+    assert await numbers(database) == [(1, 1), (2, 1)]
+    async with store.unpublished(1) as changes:
+        assert [(change.status, change.version) for change in changes] == [("read", 4)]  # the newest state
+    async with store.unpublished(100) as changes:
+        assert [change.message_id for change in changes] == [str(message_id)]  # by the second number
+    async with store.unpublished(100) as changes:
+        assert changes == []
 
 
-async def test_racing_drainers_give_no_number_twice(store: Store) -> None:
+async def test_what_could_not_be_published_is_so_later(store: Store) -> None:
+    await record(store, [accepted(uuid7())])
+    await store.number_changes(100)
+    with pytest.raises(ConnectionError):
+        async with store.unpublished(100):
+            raise ConnectionError
+    async with store.unpublished(100) as changes:
+        assert len(changes) == 1
+        async with store.unpublished(100) as meanwhile:
+            assert meanwhile == []  # another drainer is at it
+
+
+async def test_racing_drainers_give_no_number_twice(store: Store, database: str) -> None:
     for _ in range(40):
-        await record(store, [accepted(uuid7())])
-    await asyncio.gather(*(store.number_changes(7) for _ in range(8)))
-    assert [change.number for change in await store.unpublished(100)] == list(range(1, 41))
+        await record(store, [accepted(uuid7()), accepted(uuid7())])
+
+    async def drain() -> None:
+        while len(await numbers(database)) < 40:
+            await store.number_changes(7)
+
+    await asyncio.gather(*(drain() for _ in range(8)))
+    assert await numbers(database) == [(number, 2) for number in range(1, 41)]
 
 
 async def test_a_timeline_is_in_the_order_of_time(store: Store) -> None:

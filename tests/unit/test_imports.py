@@ -19,11 +19,18 @@ PURE = {
     *("sender.compose", "sender.copies", "sender.outcome", "sender.apps"),
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
-    *("status_store.fold", "status_store.standing", "status_store.rollup", "status_store.dead"),
+    *(
+        "status_store.months",
+        "status_store.fold",
+        "status_store.standing",
+        "status_store.rollup",
+        "status_store.dead",
+        "status_store.why",
+    ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.bounces.classify", "tracepost.keys"),
 }
-ADAPTERS = {"sender.store", "sender.smtp", "bounce_ingest.smtp", "status_store.store"}
+ADAPTERS = {"sender.store", "sender.smtp", "bounce_ingest.smtp", "status_store.store", "status_store.partitions"}
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.
 MAY_IMPORT = {

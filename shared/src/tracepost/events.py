@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -13,12 +13,14 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     StringConstraints,
     TypeAdapter,
 )
+from pydantic_core import core_schema
+from pydantic_core import from_json as python_from_json
 from uuid_utils.compat import uuid7
 
 EVENT_TYPE = "application/cloudevents+json"
@@ -33,14 +35,32 @@ def storable(text: str) -> str:
     return text if text.isascii() and "\0" not in text else _NOT_STORABLE.sub("\ufffd", text)
 
 
+_NO_OFFSET = timedelta(0)
+
+
 def _utc(time: datetime) -> datetime:
     try:
-        return time.astimezone(UTC)
+        return time if time.utcoffset() == _NO_OFFSET else time.astimezone(UTC)
     except OverflowError:
         raise ValueError("is outside of the years 1 to 9999 in UTC") from None
 
 
-Words = Annotated[str, BeforeValidator(lambda value: storable(value) if isinstance(value, str) else value)]
+class _Storable:
+    """Makes a string storable when it comes from Python; JSON with such a string is not read as JSON, see `decode`."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        plain = handler(source)
+        cleaned = core_schema.no_info_before_validator_function(cls._clean, plain)
+        # A call for every string would be half of what it costs to read an event.
+        return core_schema.json_or_python_schema(json_schema=plain, python_schema=cleaned)
+
+    @staticmethod
+    def _clean(value: object) -> object:
+        return storable(value) if isinstance(value, str) else value
+
+
+Words = Annotated[str, _Storable]
 Utc = Annotated[AwareDatetime, AfterValidator(_utc)]
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _BYTE = r"([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
@@ -66,7 +86,7 @@ class Accepted(Data):
     """The sender has taken responsibility for this recipient's copy."""
 
     recipient: Words
-    recipient_count: Annotated[int, Field(ge=1)]
+    recipient_count: Annotated[int, Field(ge=1, le=256)]
     sender: Words
     subject_line: Words
     rfc_message_id: Words
@@ -255,7 +275,7 @@ _types: dict[type[Data], str] = {
 
 def event(
     service: str,
-    message_id: UUID,
+    message_id: UUID | str,
     recipient_no: int | None,
     data: Data,
     *,
@@ -283,14 +303,26 @@ def derived_id(*parts: object) -> UUID:
     return uuid5(NAMESPACE_URL, "tracepost:" + "\x1f".join(map(str, parts)))
 
 
-def encode(item: AnyEvent) -> bytes:
+def text(item: AnyEvent) -> str:
     """One event as JSON, unset optional fields left out."""
-    return item.model_dump_json(exclude_none=True).encode()
+    return item.model_dump_json(exclude_none=True)
+
+
+def encode(item: AnyEvent) -> bytes:
+    """The same as bytes."""
+    return text(item).encode()
 
 
 def decode(body: bytes | str) -> AnyEvent:
     """One event from JSON; pydantic.ValidationError names every fault."""
+    if has_nul(body):
+        return _any.validate_python(python_from_json(body))
     return _any.validate_json(body)
+
+
+def has_nul(body: bytes | str) -> bool:
+    """Whether JSON may hold U+0000 in a string: then it is read in Python, by `decode`, and made storable."""
+    return "\\u0000" in body if isinstance(body, str) else b"\\u0000" in body
 
 
 def join(encoded: Iterable[bytes]) -> bytes:

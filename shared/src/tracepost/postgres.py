@@ -58,11 +58,14 @@ async def connected(url: str, package: str, *, size: int = 8) -> AsyncIterator[P
 
 
 async def _json_as_python(connection: asyncpg.Connection[asyncpg.Record]) -> None:
-    await connection.set_type_codec("jsonb", encoder=_as_json, decoder=json.loads, schema="pg_catalog")
+    # In the binary format, which begins with a version: in the text format, jsonb could not be a column of row types.
+    await connection.set_type_codec(
+        "jsonb", encoder=_as_jsonb, decoder=lambda raw: json.loads(raw[1:]), schema="pg_catalog", format="binary"
+    )
 
 
-def _as_json(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+def _as_jsonb(value: object) -> bytes:
+    return b"\x01" + (value if isinstance(value, str) else json.dumps(value, default=str)).encode()
 
 
 async def _migrate(connection: Connection, package: str) -> None:

@@ -50,7 +50,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,
         ):
             checks["database"] = postgres.check(pool)
-            for session in (publisher.session, events.session, bulk.session, normal.session):
-                checks[session.name] = session.check
+            for part in (publisher.session, events, bulk, normal):
+                checks[part.name] = part.check
             yield
         await outbox.flush(queue, publisher)

@@ -13,6 +13,7 @@ from status_store.fold import Delivery
 from status_store.rollup import SHOWN_AS
 from status_store.standing import Status, status
 from status_store.store import Store
+from status_store.why import explain
 from tracepost.http import client_of, problems
 from tracepost.keys import ANY, Keys
 from tracepost.problems import Invalid, Problem
@@ -30,7 +31,7 @@ class Listing(BaseModel):
 
 
 def api(store: Store, keys: Keys, *further: web.RouteDef) -> web.Application:
-    """`GET /v1/messages`, `/v1/messages/{id}`, `/v1/messages/{id}/events`."""
+    """`GET /v1/messages`, `/v1/messages/{id}`, `…/{id}/events`, `…/{id}/deliveries/{recipient_no}/why`."""
 
     async def message(request: web.Request) -> web.Response:
         client = client_of(request, keys, "read")
@@ -51,6 +52,14 @@ def api(store: Store, keys: Keys, *further: web.RouteDef) -> web.Application:
             raise _unknown()
         return web.Response(text=found, content_type="application/json")
 
+    async def why(request: web.Request) -> web.Response:
+        client = client_of(request, keys, "read")
+        message_id, number = _id(request), _number(request)
+        found = await store.delivery_events(message_id, number)
+        if found is None or not client.may_see(found[0]):
+            raise _unknown()
+        return _json({"message_id": message_id, "recipient_no": number, "why": explain(found[1])})
+
     async def messages(request: web.Request) -> web.Response:
         client = client_of(request, keys, "read")
         asked = Listing.model_validate(dict(request.query))
@@ -63,6 +72,7 @@ def api(store: Store, keys: Keys, *further: web.RouteDef) -> web.Application:
     app.router.add_get("/v1/messages", messages)
     app.router.add_get("/v1/messages/{id}", message)
     app.router.add_get("/v1/messages/{id}/events", timeline)
+    app.router.add_get("/v1/messages/{id}/deliveries/{number}/why", why)
     app.router.add_routes(further)
     return app
 
@@ -72,6 +82,13 @@ def _id(request: web.Request) -> UUID:
         return UUID(request.match_info["id"])
     except ValueError:
         raise Invalid(Problem(code="invalid-id", title="A message's id is a UUID", status=400)) from None
+
+
+def _number(request: web.Request) -> int:
+    number = request.match_info["number"]
+    if not number.isascii() or not number.isdigit() or int(number) > 255:
+        raise Invalid(Problem(code="invalid-number", title="A recipient's number is 0 to 255", status=400))
+    return int(number)
 
 
 def _unknown() -> Invalid:

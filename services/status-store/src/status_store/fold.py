@@ -107,12 +107,8 @@ def fold(events: Iterable[AnyEvent], onto: Delivery = NOTHING) -> Delivery:
 
     Of events with the same id the first counts, as in an insert that skips conflicts.
     """
-    unseen: dict[UUID, AnyEvent] = {}
-    for event in events:
-        unseen.setdefault(event.id, event)
     facts: dict[str, Any] = {name: getattr(onto, name) for name in _NAMES}
-    # Withdrawals go first: they decide which opens count.
-    for event in sorted(unseen.values(), key=lambda event: not isinstance(event.data, Withdrawn)):
+    for event in _in_turn(events):
         place = _place(event)
         if place and not _withheld(event, facts["withdrawn"]):
             name, joined = place
@@ -120,6 +116,14 @@ def fold(events: Iterable[AnyEvent], onto: Delivery = NOTHING) -> Delivery:
     if facts["erased"]:
         facts = _redacted(facts)
     return Delivery(**facts)
+
+
+def _in_turn(events: Iterable[AnyEvent]) -> Iterable[AnyEvent]:
+    unseen: dict[UUID, AnyEvent] = {}
+    for event in events:
+        unseen.setdefault(event.id, event)
+    # Withdrawals go first: they decide which opens count.
+    return sorted(unseen.values(), key=lambda event: not isinstance(event.data, Withdrawn))
 
 
 def needs_history(delivery: Delivery, unseen: Iterable[AnyEvent]) -> bool:
@@ -194,7 +198,8 @@ def _surest(known: Fact[Complained] | None, new: Fact[Complained]) -> Fact[Compl
 def _counted(known: dict[Verdict, Opens], new: Fact[Opened]) -> dict[Verdict, Opens]:
     opens = known.get(new.data.verdict, Opens(new, new, 0))
     more = Opens(_earliest(opens.first, new), _latest(opens.last, new), opens.count + 1)
-    return {**known, new.data.verdict: more}
+    # In one order, so that the same facts are the same text.
+    return dict(sorted({**known, new.data.verdict: more}.items()))
 
 
 def _redacted(value: Any) -> Any:

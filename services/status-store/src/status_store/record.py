@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from uuid import UUID
+from functools import lru_cache
 
-from status_store.fold import NOTHING, Delivery, fold, needs_history
-from status_store.rollup import Rollup, rollup
-from status_store.standing import status
-from status_store.store import Key, Store, Work
+import structlog
+from pydantic_core import to_json
+
+from status_store.fold import NOTHING, RULES_VERSION, Delivery, fold, needs_history
+from status_store.rollup import rollup
+from status_store.standing import Status, applying
+from status_store.store import Description, Key, Known, Message, MessageId, NewState, Raced, Store, Work
 from tracepost import crash, metrics
-from tracepost.events import Accepted, AnyEvent, StatusChanged
+from tracepost.events import Accepted, AnyEvent, Erased, StatusChanged
 from tracepost.problems import Problem
+
+log = structlog.get_logger()
 
 
 async def record(store: Store, batch: Sequence[AnyEvent]) -> Mapping[int, Problem]:
-    """One transaction for the whole batch; what is about no delivery is refused."""
-    refused = {index: _NO_DELIVERY for index, event in enumerate(batch) if not _of_a_delivery(event)}
+    """One transaction for the whole batch; what is about no delivery, or one that is not kept, is refused."""
+    months = store.months
+    refused: dict[int, Problem] = {}
+    for index, event in enumerate(batch):
+        if not _of_a_delivery(event):
+            refused[index] = _NO_DELIVERY
+        elif not months.cover(event.message_id):
+            refused[index] = _OUT_OF_RETENTION
     events = [event for index, event in enumerate(batch) if index not in refused]
     if events:
-        async with store.work() as work:
-            fresh = await work.add(events)
-            crash.point("status-store.events-inserted")
-            if fresh:
-                await _fold(work, fresh)
+        fresh = await _store_and_fold(store, events)
         crash.point("status-store.committed")
         _measure(events, fresh)
     return refused
@@ -35,6 +41,11 @@ async def record(store: Store, batch: Sequence[AnyEvent]) -> Mapping[int, Proble
 _NO_DELIVERY = Problem(
     code="no-delivery", title="The event is about no delivery", detail="its subject must be <message_id>/<n>"
 )
+_OUT_OF_RETENTION = Problem(
+    code="out-of-retention",
+    title="The message's month is not kept",
+    detail="its message_id is a UUIDv7 of a time that is dropped already or yet to come; see RETENTION_MONTHS",
+)
 
 
 def _of_a_delivery(event: AnyEvent) -> bool:
@@ -42,39 +53,90 @@ def _of_a_delivery(event: AnyEvent) -> bool:
     return head != "recipient" and bool(number) and not isinstance(event.data, StatusChanged)
 
 
+async def _store_and_fold(store: Store, events: Sequence[AnyEvent]) -> list[AnyEvent]:
+    while True:
+        try:
+            async with store.work() as work:
+                fresh = await work.add(events)
+                crash.point("status-store.events-inserted")
+                if fresh:
+                    await _fold(work, fresh)
+        except Raced:
+            log.debug("raced for new messages", events=len(events))
+        else:
+            return fresh
+
+
 async def _fold(work: Work, fresh: Sequence[AnyEvent]) -> None:
     new: defaultdict[Key, list[AnyEvent]] = defaultdict(list)
     for event in fresh:
-        new[event.message_id, event.recipient_no].append(event)
-    message_ids = {message_id for message_id, _ in new}
-    before_rollups = await work.lock(message_ids)
-    known = await work.deliveries(message_ids)
-    changed: dict[Key, Delivery] = {}
+        new[event.subject[:36], int(event.subject[37:])].append(event)
+    ids = sorted({message_id for message_id, _ in new})
+    messages = await work.lock(ids)
+    known = await work.known(list(messages), new) if messages else {}
+    again = [key for key, events in new.items() if key in known and _from_the_start(known[key], events)]
+    histories = await work.histories(again) if again else {}
+    folded = {
+        key: fold(histories[key]) if key in histories else fold(events, _facts(known.get(key)))
+        for key, events in new.items()
+    }
+    statuses = {key: applying(each)[0].status for key, each in folded.items()}
+    by_message = _by_message({key: each.status for key, each in known.items()} | statuses)
+    descriptions = _descriptions(new, folded)
+    states = {id_: _state(messages.get(id_), by_message[id_], descriptions.get(id_)) for id_ in ids}
+    # Messages come first: who has them has their deliveries too, and waits for nobody any more.
+    await work.insert_messages({id_: state for id_, state in states.items() if id_ not in messages})
+    await work.put_messages({id_: state for id_, state in states.items() if id_ in messages})
+    await work.mark_changed([id_ for id_, state in states.items() if state.changed])
+    await work.put_deliveries({key: (each, statuses[key]) for key, each in folded.items()})
+
+
+def _facts(known: Known | None) -> Delivery:
+    return (known and known.delivery) or NOTHING
+
+
+def _from_the_start(known: Known, events: Iterable[AnyEvent]) -> bool:
+    """What other rules folded, and what a withdrawal takes back, cannot be gone on with."""
+    return known.rules_version != RULES_VERSION or needs_history(_facts(known), events)
+
+
+def _by_message(statuses: Mapping[Key, Status]) -> Mapping[MessageId, Sequence[Status]]:
+    found: defaultdict[MessageId, list[Status]] = defaultdict(list)
+    for (id_, _), each in statuses.items():
+        found[id_].append(each)
+    return found
+
+
+def _descriptions(
+    new: Mapping[Key, Sequence[AnyEvent]], folded: Mapping[Key, Delivery]
+) -> dict[MessageId, Description]:
+    """Of each message the lowest recipient of whom something was said that may describe it."""
+    found: dict[MessageId, Description] = {}
     for key, events in new.items():
-        before = known.get(key, NOTHING)
-        whole = needs_history(before, events)
-        changed[key] = fold(await work.history(key)) if whole else fold(events, before)
-    await work.put_deliveries({key: (each, status(each).status) for key, each in changed.items()})
-    if accepted := {event.message_id: event.data for event in fresh if isinstance(event.data, Accepted)}:
-        await work.put_accepted(accepted)
-    rollups = _rollups(known | changed)
-    changed_rollups = {id_ for id_, each in rollups.items() if asdict(each) != before_rollups[id_]}
-    await work.put_rollups(rollups, changed_rollups)
+        accepted = folded[key].accepted
+        if accepted and any(isinstance(event.data, (Accepted, Erased)) for event in events):
+            id_, number = key
+            if id_ not in found or number < found[id_].number:
+                found[id_] = Description(number, accepted.data)
+    return found
 
 
-def _rollups(deliveries: Mapping[Key, Delivery]) -> dict[UUID, Rollup]:
-    by_message: defaultdict[UUID, list[Delivery]] = defaultdict(list)
-    for (message_id, _), delivery in deliveries.items():
-        by_message[message_id].append(delivery)
-    return {message_id: _rollup(each) for message_id, each in by_message.items()}
+def _state(before: Message | None, statuses: Iterable[Status], said: Description | None) -> NewState:
+    # Whichever recipients' `accepted` come, and in whatever order: in the end the lowest number describes the message.
+    if said and before and before.described_by is not None and before.described_by < said.number:
+        said = None
+    count = said.accepted.recipient_count if said else before.recipient_count if before else 0
+    status, text = _rolled_up(tuple(sorted(statuses)), count)
+    return NewState(status, text, before is None or text != before.rollup, said)
 
 
-def _rollup(deliveries: Sequence[Delivery]) -> Rollup:
-    counts = [each.accepted.data.recipient_count for each in deliveries if each.accepted]
-    return rollup((status(each).status for each in deliveries), max(counts, default=0))
+@lru_cache(4096)
+def _rolled_up(statuses: tuple[Status, ...], recipient_count: int) -> tuple[Status, str]:
+    rolled = rollup(statuses, recipient_count)
+    return rolled.status, to_json(rolled).decode()
 
 
-def _measure(events: Sequence[AnyEvent], fresh: Sequence[AnyEvent]) -> None:
+def _measure(events: Collection[AnyEvent], fresh: Collection[AnyEvent]) -> None:
     now = datetime.now(UTC)
     metrics.FOLD_BATCH.observe(len(events))
     metrics.DUPLICATES.inc(len(events) - len(fresh))

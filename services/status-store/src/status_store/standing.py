@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from status_store.fold import Delivery, Fact, Gravity, gravity, moment, weight
+from status_store.fold import Body, Delivery, Fact, Gravity, gravity, moment, weight
 from tracepost.events import (
     Accepted,
     Bounced,
@@ -25,53 +25,43 @@ Status = Literal[
     "spam", "hard_bounce", "rejected", "failed", "cancelled", "read", "delivered", "unknown", "deferred", "queued"
 ]
 Deciding = Accepted | Rejected | Deferred | Delivered | Bounced | Complained | Opened | Replied | Cancelled
-
-
-def _bounce(known: Delivery, kind: Gravity) -> Fact[Bounced] | None:
-    return known.bounced if known.bounced and gravity(known.bounced.data) is kind else None
+Denial = Literal["was_received", "was_read", "taken_back"]
 
 
 def _receipt(known: Delivery) -> Fact[Deciding] | None:
+    if known.delivered:
+        return known.delivered
     opens = [each.first for each in known.opens.values()]
-    signs: list[Fact[Deciding] | None] = [known.replied, known.complained, known.not_spam, *opens]
-    return known.delivered or min(filter(None, signs), key=moment, default=None)
+    return _first(known.replied, known.complained, known.not_spam, *opens)
 
 
 def _reading(known: Delivery) -> Fact[Replied | Opened] | None:
     opens = [each.first for verdict, each in known.opens.items() if verdict in ("person", "proxied")]
-    proofs: list[Fact[Replied | Opened] | None] = [known.replied, *opens]
-    return min(filter(None, proofs), key=moment, default=None)
+    return _first(known.replied, *opens)
 
 
-def _spam(known: Delivery) -> Fact[Complained | Bounced] | None:
-    complaint, undone = known.complained, known.not_spam
-    if complaint and complaint.data.certainty == "exact" and (not undone or weight(complaint) > weight(undone)):
-        return complaint
-    return _bounce(known, Gravity.SPAM)
+def _first(*facts: Fact[Body] | None) -> Fact[Body] | None:
+    found = None
+    for fact in facts:
+        if fact and (not found or moment(fact) < moment(found)):
+            found = fact
+    return found
 
 
-def _hard_bounce(known: Delivery) -> Fact[Bounced] | None:
-    return _bounce(known, Gravity.HARD)
+def _complaint(known: Delivery) -> Fact[Complained] | None:
+    return known.complained if known.complained and known.complained.data.certainty == "exact" else None
 
 
-def _rejection(known: Delivery) -> Fact[Rejected] | None:
-    return known.rejected if known.rejected and not _receipt(known) else None
+def _taking_back(known: Delivery) -> Fact[Complained] | None:
+    complaint, undoing = known.complained, known.not_spam
+    return undoing if complaint and undoing and weight(undoing) > weight(complaint) else None
 
 
-def _dead_forward(known: Delivery) -> Fact[Bounced] | None:
-    return _bounce(known, Gravity.DEAD_FORWARD)
+def _bounce(kind: Gravity) -> Callable[[Delivery], Fact[Bounced] | None]:
+    def bounce(known: Delivery) -> Fact[Bounced] | None:
+        return known.bounced if known.bounced and gravity(known.bounced.data) is kind else None
 
-
-def _failure(known: Delivery) -> Fact[Bounced] | None:
-    if forward := _dead_forward(known):
-        return None if _reading(known) else forward
-    if expired := _bounce(known, Gravity.EXPIRED_UNSURE):
-        return None if _receipt(known) else expired
-    return _bounce(known, Gravity.OTHER)
-
-
-def _cancellation(known: Delivery) -> Fact[Cancelled] | None:
-    return known.cancelled if known.cancelled and not _receipt(known) else None
+    return bounce
 
 
 def _unknown(known: Delivery) -> Fact[Deferred] | None:
@@ -79,35 +69,95 @@ def _unknown(known: Delivery) -> Fact[Deferred] | None:
     return last if last and last.data.parked and last.data.outcome_unknown else None
 
 
+class Unless(NamedTuple):
+    """What keeps a fact from deciding: another fact, where there is one."""
+
+    denial: Denial
+    fact: Callable[[Delivery], Fact[Deciding] | None]
+
+
+class Claim(NamedTuple):
+    """A fact that asks for a status."""
+
+    fact: Callable[[Delivery], Fact[Deciding] | None]
+    unless: Unless | None = None
+
+
 class Row(NamedTuple):
-    """A status, and the fact for which a delivery has it."""
+    """A status, and the facts for which a delivery has it, the first that holds before the others."""
 
     status: Status
     shown_as: str
     rule: str
-    deciding: Callable[[Delivery], Fact[Deciding] | None]
+    claims: tuple[Claim, ...]
 
+    def deciding(self, known: Delivery) -> Fact[Deciding] | None:
+        """The fact for which the delivery has this status, where no row above gives another."""
+        for fact, unless in self.claims:
+            if (asking := fact(known)) and not (unless and unless.fact(known)):
+                return asking
+        return None
+
+
+_RECEIVED = Unless("was_received", _receipt)
+_READ = Unless("was_read", _reading)
+_TAKEN_BACK = Unless("taken_back", _taking_back)
+_DEAD_FORWARD = _bounce(Gravity.DEAD_FORWARD)
 
 # The first row with a deciding fact applies, else the last one.
 PRECEDENCE = (
-    Row("spam", "Delivery issue: spam", "a complaint stands, or it was refused as spam", _spam),
-    Row("hard_bounce", "Delivery issue: hard bounce", "returned: the address is dead", _hard_bounce),
-    Row("rejected", "Delivery issue: rejected", "not tried: the address is suppressed", _rejection),
-    Row("failed", "Delivery issue", "given up, or returned for another cause", _failure),
-    Row("cancelled", "Cancelled", "cancelled before any sign of receipt", _cancellation),
-    Row("read", "Read", "answered, or opened by a person", _reading),
-    Row("delivered", "Delivered", "there is a sign of receipt", _receipt),
-    Row("unknown", "Sent, outcome unknown", "parked: nobody knows whether it was received", _unknown),
-    Row("deferred", "Sending (delayed)", "not taken yet", lambda known: known.deferred),
-    Row("queued", "Sending", "accepted, or nothing known yet", lambda known: known.accepted),
+    Row(
+        "spam",
+        "Delivery issue: spam",
+        "a complaint stands, or it was refused as spam",
+        (Claim(_complaint, _TAKEN_BACK), Claim(_bounce(Gravity.SPAM))),
+    ),
+    Row(
+        "hard_bounce",
+        "Delivery issue: hard bounce",
+        "returned: the address is dead",
+        (Claim(_bounce(Gravity.HARD)),),
+    ),
+    Row(
+        "rejected",
+        "Delivery issue: rejected",
+        "not tried: the address is suppressed",
+        (Claim(lambda known: known.rejected, _RECEIVED),),
+    ),
+    Row(
+        "failed",
+        "Delivery issue",
+        "given up, or returned for another cause",
+        (
+            Claim(_bounce(Gravity.OTHER)),
+            Claim(_DEAD_FORWARD, _READ),
+            Claim(_bounce(Gravity.EXPIRED_UNSURE), _RECEIVED),
+        ),
+    ),
+    Row(
+        "cancelled",
+        "Cancelled",
+        "cancelled before any sign of receipt",
+        (Claim(lambda known: known.cancelled, _RECEIVED),),
+    ),
+    Row("read", "Read", "answered, or opened by a person", (Claim(_reading),)),
+    Row("delivered", "Delivered", "there is a sign of receipt", (Claim(_receipt),)),
+    Row("unknown", "Sent, outcome unknown", "parked: nobody knows whether it was received", (Claim(_unknown),)),
+    Row("deferred", "Sending (delayed)", "not taken yet", (Claim(lambda known: known.deferred),)),
+    Row("queued", "Sending", "accepted, or nothing known yet", (Claim(lambda known: known.accepted),)),
 )
 
 # What an agent is told beside the status.
 NOTES: tuple[tuple[str, Callable[[Delivery], object]], ...] = (
-    ("refused at an address that it was forwarded to", _dead_forward),
+    ("refused at an address that it was forwarded to", _DEAD_FORWARD),
     ("opened by a privacy proxy", lambda known: "prefetched" in known.opens),
+    ("reported as spam, and taken back", _taking_back),
     ("cancelled too late", lambda known: known.cancelled and _receipt(known)),
 )
+
+
+# Where all is well, what decided is no cause: a complaint that was taken back is a sign of receipt.
+NO_CAUSE: tuple[Status, ...] = ("read", "delivered", "queued")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +173,36 @@ class Standing:
     notes: tuple[str, ...] = ()
 
 
-def status(delivery: Delivery) -> Standing:
-    """The status by the first row of the table that applies."""
+def holding(delivery: Delivery) -> list[tuple[Row, Fact[Deciding]]]:
+    """Every row that applies and the fact for which it does, the row that gives the status first."""
+    return [(row, fact) for row in PRECEDENCE if (fact := row.deciding(delivery))]
+
+
+def denied(delivery: Delivery) -> dict[UUID, tuple[Denial, Fact[Deciding]]]:
+    """By event: what keeps it from deciding in the row that it asks for."""
+    found = {}
+    for fact, unless in (claim for row in PRECEDENCE for claim in row.claims):
+        if unless and (asking := fact(delivery)) and (against := unless.fact(delivery)):
+            found[asking.event_id] = (unless.denial, against)
+    return found
+
+
+def applying(delivery: Delivery) -> tuple[Row, Fact[Deciding] | None]:
+    """The first row of the table that applies, and the fact for which it does."""
     for row in PRECEDENCE:
         if fact := row.deciding(delivery):
-            notes = tuple(note for note, applies in NOTES if applies(delivery))
-            return Standing(row.status, row.shown_as, row.rule, fact.event_id, fact.time, _cause(fact.data), notes)
-    return Standing(row.status, row.shown_as, row.rule)
+            return row, fact
+    return row, None
+
+
+def status(delivery: Delivery) -> Standing:
+    """The status by the first row of the table that applies."""
+    row, fact = applying(delivery)
+    if fact is None:
+        return Standing(row.status, row.shown_as, row.rule)
+    notes = tuple([note for note, applies in NOTES if applies(delivery)])
+    cause = None if row.status in NO_CAUSE else _cause(fact.data)
+    return Standing(row.status, row.shown_as, row.rule, fact.event_id, fact.time, cause, notes)
 
 
 def _cause(data: Deciding) -> str | None:

@@ -1,20 +1,21 @@
-"""Events, deliveries and messages in PostgreSQL."""
+"""Events, deliveries, messages, changes and dead letters in PostgreSQL."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass
-from typing import Any
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from pydantic_core import to_json
+import asyncpg
 
 from status_store import fold
 from status_store.dead import DeadLetter
 from status_store.fold import RULES_VERSION, Delivery
-from status_store.rollup import Rollup
+from status_store.months import Months, kept
 from status_store.standing import Status
 from tracepost import events, postgres
 from tracepost.events import Accepted, AnyEvent
@@ -22,16 +23,60 @@ from tracepost.postgres import Connection, Pool
 
 _sql = postgres.load("status_store")
 
-Key = tuple[UUID, int]  # message_id, recipient_no
+# As text, and not as UUID: that is hashed, compared and made in Python, some thirty times for each event.
+MessageId = str
+Key = tuple[MessageId, int]  # and recipient_no
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A numbered change of a message's status; `body` is the data of a status event."""
+class Raced(Exception):
+    """Another transaction was the first to insert a message: nothing was changed, and all is to be done again."""
+
+
+class OutOfMonths(Exception):
+    """A month has no partition although it should: nothing was changed; the housekeeping makes it."""
+
+
+class Message(NamedTuple):
+    """What is stored of a message, locked; `described_by` is the recipient whose `accepted` describes it."""
+
+    recipient_count: int
+    described_by: int | None
+    rollup: str
+
+
+class Known(NamedTuple):
+    """What is stored of a delivery; the facts only where they were asked for."""
+
+    status: Status
+    rules_version: int
+    delivery: Delivery | None
+
+
+class Description(NamedTuple):
+    """What a message says of itself, in the `accepted` of this recipient."""
 
     number: int
-    message_id: UUID
-    body: dict[str, Any]
+    accepted: Accepted
+
+
+class NewState(NamedTuple):
+    """What is to be stored of a message; without a description that stays as it is."""
+
+    status: Status
+    rollup: str
+    changed: bool
+    description: Description | None
+
+
+class Change(NamedTuple):
+    """The newest state of a message that changed."""
+
+    message_id: MessageId
+    status: Status
+    version: int
+    reference: str | None
+    app: str | None
+    rollup: str
 
 
 class Work:
@@ -41,73 +86,127 @@ class Work:
         self._connection = connection
 
     async def add(self, batch: Iterable[AnyEvent]) -> list[AnyEvent]:
-        """Store events; answers those that were not stored before."""
-        unique = {(event.message_id, event.id): event for event in reversed(list(batch))}
-        ordered = dict(sorted(unique.items()))  # in key order: no deadlock
-        columns = [(*key, e.recipient_no, e.name, e.time, events.encode(e).decode()) for key, e in ordered.items()]
-        rows = await self._connection.fetch(_sql["insert_events"], *zip(*columns, strict=True))
-        return [ordered[row["message_id"], row["event_id"]] for row in rows]
+        """Store events; answers those that were not stored before, of several with one id the first."""
+        ordered = sorted(batch, key=lambda event: (event.subject, event.id.int))  # in key order: no deadlock
+        new = [(e.subject[:36], e.id, e.time, None, int(e.subject[37:]), e.name, events.text(e)) for e in ordered]
+        rows = await self._connection.fetch(_sql["insert_events"], new)
+        return ordered if len(rows) == len(ordered) else _inserted(ordered, rows)
 
-    async def lock(self, message_ids: Iterable[UUID]) -> dict[UUID, Any]:
-        """Lock the messages in key order, made where they are new; answers the roll-up that each has."""
-        ids = sorted(message_ids)
-        await self._connection.execute(_sql["insert_messages"], ids)
-        rows = await self._connection.fetch(_sql["lock_messages"], ids)
-        return {row["message_id"]: json.loads(row["rollup"]) for row in rows}
+    async def lock(self, message_ids: Sequence[MessageId]) -> dict[MessageId, Message]:
+        """Lock those messages that are known, in key order."""
+        bounds = min(message_ids), max(message_ids)
+        rows = await self._connection.fetch(_sql["lock_messages"], message_ids, *bounds)
+        return {id_: Message(*row) for id_, *row in rows}
 
-    async def deliveries(self, message_ids: Iterable[UUID]) -> dict[Key, Delivery]:
-        """What is known of all deliveries of these messages."""
-        rows = await self._connection.fetch(_sql["facts"], list(message_ids))
-        return {(row["message_id"], row["recipient_no"]): fold.from_json(row["facts"]) for row in rows}
+    async def known(self, message_ids: Sequence[MessageId], keys: Collection[Key]) -> dict[Key, Known]:
+        """The status of every delivery of these messages, and what is known of those with these keys."""
+        bounds = min(message_ids), max(message_ids)
+        asked = zip(*keys, strict=True)
+        rows = await self._connection.fetch(_sql["known_deliveries"], message_ids, *bounds, *asked)
+        return {
+            (id_, number): Known(status, rules, fold.from_json(facts) if facts else None)
+            for id_, number, status, rules, facts in rows
+        }
 
-    async def history(self, key: Key) -> list[AnyEvent]:
-        """Every stored event of a delivery."""
-        return [events.decode(row["body"]) for row in await self._connection.fetch(_sql["history"], *key)]
+    async def histories(self, keys: Collection[Key]) -> dict[Key, list[AnyEvent]]:
+        """Every stored event of these deliveries."""
+        found: dict[Key, list[AnyEvent]] = {key: [] for key in keys}
+        bounds = min(keys)[0], max(keys)[0]
+        for id_, number, body in await self._connection.fetch(_sql["histories"], *zip(*keys, strict=True), *bounds):
+            found[id_, number].append(events.decode(body))
+        return found
 
     async def put_deliveries(self, deliveries: Mapping[Key, tuple[Delivery, Status]]) -> None:
         """Write what the events of these deliveries add up to."""
-        rows = [(*key, status, fold.to_json(each), RULES_VERSION) for key, (each, status) in deliveries.items()]
-        await self._connection.execute(_sql["put_deliveries"], *zip(*rows, strict=True))
+        rows = [(*key, RULES_VERSION, status, fold.to_json(each)) for key, (each, status) in deliveries.items()]
+        await self._connection.execute(_sql["put_deliveries"], sorted(rows))
 
-    async def put_accepted(self, accepted: Mapping[UUID, Accepted]) -> None:
-        """Write what a message says of itself."""
-        rows = [
-            (id_, a.app, a.reference, a.sender, a.subject_line, a.rfc_message_id, a.recipient_count, a.tags, a.metadata)
-            for id_, a in accepted.items()
-        ]
-        await self._connection.execute(_sql["put_accepted"], *zip(*rows, strict=True))
+    async def insert_messages(self, states: Mapping[MessageId, NewState]) -> None:
+        """Insert messages that were not there to be locked; Raced: one of them is there now."""
+        if states:
+            rows = [_message_row(id_, new) for id_, new in sorted(states.items())]
+            if len(await self._connection.fetch(_sql["insert_messages"], rows)) != len(rows):
+                raise Raced
 
-    async def put_rollups(self, rollups: Mapping[UUID, Rollup], changed: set[UUID]) -> None:
-        """Raise the messages' versions; those whose roll-up changed are marked for the drainer."""
-        rows = [(id_, each.status, to_json(each).decode(), id_ in changed) for id_, each in rollups.items()]
-        await self._connection.execute(_sql["put_rollups"], *zip(*rows, strict=True))
+    async def put_messages(self, states: Mapping[MessageId, NewState]) -> None:
+        """Raise the versions of locked messages."""
+        if states:
+            rows = [_message_row(id_, new) for id_, new in states.items()]
+            await self._connection.execute(_sql["put_messages"], rows, min(states), max(states))
+
+    async def mark_changed(self, message_ids: Sequence[MessageId]) -> None:
+        """Mark them for the drainer."""
+        if message_ids:
+            await self._connection.execute(_sql["mark_changed"], message_ids)
+
+
+def _inserted(ordered: Iterable[AnyEvent], rows: Iterable[asyncpg.Record]) -> list[AnyEvent]:
+    inserted = {(row["message_id"], row["event_id"]) for row in rows}
+    first = {(event.message_id, event.id): event for event in reversed(list(ordered))}
+    return [event for key, event in reversed(first.items()) if key in inserted]
+
+
+def _message_row(id_: MessageId, new: NewState) -> tuple[Any, ...]:
+    """In the order of the table's columns; version and times are the database's."""
+    head = id_, None, None, None
+    if new.description is None:
+        return *head, 0, None, new.status, new.rollup, None, None, None, None, None, "[]", "{}"
+    number, a = new.description
+    texts = a.app, a.reference, a.sender, a.subject_line, a.rfc_message_id
+    return *head, a.recipient_count, number, new.status, new.rollup, *texts, json.dumps(a.tags), json.dumps(a.metadata)
 
 
 class Store:
     """Every statement that status-store makes."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, retention: int) -> None:
+        self._pool, self._retention = pool, retention
+
+    @property
+    def months(self) -> Months:
+        """Those that are kept now: what is older is out of retention, and what is newer has no place yet."""
+        return kept(datetime.now(UTC), self._retention)
+
+    async def orphans(self) -> tuple[int, float]:
+        """How many messages wait for their `accepted`, and the age of the oldest in seconds."""
+        row = await self._pool.fetchrow(_sql["orphans"])
+        return (row["count"], row["oldest_seconds"]) if row else (0, 0.0)
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
-        """One transaction."""
+        """One transaction; OutOfMonths when an event had no partition to go to."""
+        try:
+            async with self._pool.acquire() as connection, connection.transaction():
+                yield Work(connection)
+        except asyncpg.CheckViolationError as error:
+            raise OutOfMonths(str(error)) from error
+
+    async def number_changes(self, count: int) -> bool:
+        """Give the next numbers to marks that are committed; False while another drainer is at it."""
         async with self._pool.acquire() as connection, connection.transaction():
-            yield Work(connection)
+            if mine := await connection.fetchval(_sql["lock_feed"]):
+                await connection.execute(_sql["number_changes"], count)
+        return bool(mine)
 
-    async def number_changes(self, count: int) -> None:
-        """Give the next numbers to changes that are committed; one drainer at a time."""
+    @asynccontextmanager
+    async def unpublished(self, count: int) -> AsyncIterator[list[Change]]:
+        """What changed under the oldest numbers that are not published; they are when the block ends well.
+
+        None while another drainer is at it.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(_sql["lock_drainer"])
-            await connection.execute(_sql["number_changes"], count)
+            mine = await connection.fetchval(_sql["lock_feed"])
+            numbered = await connection.fetch(_sql["unpublished"], count) if mine else []
+            ids = sorted({id_ for row in numbered for id_ in row["message_ids"]})
+            rows = await connection.fetch(_sql["statuses"], ids, ids[0], ids[-1]) if ids else []
+            yield [Change(*row) for row in rows]
+            if numbered:
+                await connection.execute(_sql["published"], numbered[-1]["number"])
 
-    async def unpublished(self, count: int) -> list[Change]:
-        """The oldest changes that the broker has not confirmed."""
-        return [Change(**row) for row in await self._pool.fetch(_sql["unpublished"], count)]
-
-    async def mark_published(self, numbers: Sequence[int]) -> None:
-        """The broker has confirmed these."""
-        await self._pool.execute(_sql["published"], numbers)
+    async def forget_changes(self, age: timedelta) -> None:
+        """Delete published changes that are older than that."""
+        while await self._pool.execute(_sql["forget_changes"], age) != "DELETE 0":
+            pass
 
     async def message(self, message_id: UUID) -> tuple[dict[str, Any], dict[int, Delivery]] | None:
         """A message's row and what is known of its deliveries."""
@@ -118,6 +217,11 @@ class Store:
             row = await connection.fetchval(_sql["message"], message_id)
             rows = await connection.fetch(_sql["deliveries"], message_id)
         return (json.loads(row), {r["recipient_no"]: fold.from_json(r["facts"]) for r in rows}) if row else None
+
+    async def delivery_events(self, message_id: UUID, number: int) -> tuple[str | None, list[AnyEvent]] | None:
+        """The app of a delivery's message, and all events of the delivery; None when there are none."""
+        row = await self._pool.fetchrow(_sql["delivery_events"], message_id, number)
+        return (row["app"], [events.decode(body) for body in row["bodies"]]) if row else None
 
     async def bury(self, letters: Iterable[DeadLetter]) -> None:
         """Store dead letters that are not stored yet."""

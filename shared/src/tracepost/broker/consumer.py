@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import aiormq.abc
@@ -75,7 +76,7 @@ Item = tuple[Incoming, Value]
 
 
 class Consumer(Generic[Value]):
-    """One queue, one channel, one batch at a time; what arrives meanwhile is the next batch."""
+    """One queue, one channel, `at_once` batches at a time; what arrives meanwhile is the next batch."""
 
     def __init__(
         self,
@@ -86,15 +87,27 @@ class Consumer(Generic[Value]):
         publisher: Publisher,
         *,
         most: int,
+        at_once: int,
         transient: tuple[type[Exception], ...],
     ) -> None:
         self.session = Session(queue.name, url, self._use)
+        self._troubles: dict[object, str] = {}
         self._woken = asyncio.Event()
-        self._queue, self._codec, self._handle, self._publisher, self._most = queue, codec, handle, publisher, most
+        self._queue, self._codec, self._handle, self._publisher = queue, codec, handle, publisher
+        self._most, self._at_once = most, at_once
         self._transient: tuple[type[Exception], ...] = (*transient, NotConfirmed, Unroutable)
 
+    async def check(self) -> str | None:
+        """A readiness check: the session stands, and no batch is waiting to be tried again."""
+        return await self.session.check() or next(iter(self._troubles.values()), None)
+
+    @property
+    def name(self) -> str:
+        """The queue's, and the readiness check's."""
+        return self._queue.name
+
     def stop(self) -> None:
-        """Finish the batch in hand and end."""
+        """Finish the batches in hand and end."""
         self.session.stopping.set()
         self._woken.set()
 
@@ -107,19 +120,28 @@ class Consumer(Generic[Value]):
 
         async with asyncio.timeout(SETUP_TIMEOUT):
             await check_queue(channel, self._queue)
-            await channel.set_qos(prefetch_count=2 * self._most)
+            await channel.set_qos(prefetch_count=(1 + self._at_once) * self._most)
             underlay = await channel.get_underlay_channel()  # aio-pika would make a second task for each message
             consumer = await underlay.basic_consume(self._queue.name, receive)
         self.session.up()
         settled = _Settled(underlay, self._most, self._woken.set)
-        with suppress(_LeftUndone):
-            while batch := await self._gather(arrived, settled):
-                await self._process([_incoming(message) for message in batch])
-                settled.add(message.delivery_tag or 0 for message in batch)
+        workers = [asyncio.create_task(self._work_off(arrived, settled)) for _ in range(self._at_once)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
         await settled.acknowledge(now=True)
         with suppress(TimeoutError):  # the connection is closed in any case
             async with asyncio.timeout(SETUP_TIMEOUT):
                 await underlay.basic_cancel(consumer.consumer_tag or "")
+
+    async def _work_off(self, arrived: deque[DeliveredMessage], settled: _Settled) -> None:
+        with suppress(_LeftUndone):
+            while batch := await self._gather(arrived, settled):
+                await self._process([_incoming(message) for message in batch])
+                settled.add(message.delivery_tag or 0 for message in batch)
 
     async def _gather(self, arrived: deque[DeliveredMessage], settled: _Settled) -> list[DeliveredMessage]:
         """At least one message and whatever else is there; none when stopping."""
@@ -157,14 +179,15 @@ class Consumer(Generic[Value]):
     async def _work(self, items: Sequence[Item[Value]]) -> None:
         try:
             refused = await self._handle([value for _, value in items])
-        except self._transient:
-            raise
         except Exception as error:
-            # A poison element must not take its neighbours along: alone, each shows what it is.
+            # What cannot be encoded, now or ever, is for asyncpg of the same class as a lost connection.
+            if isinstance(error, self._transient) and not isinstance(error, ValueError):
+                raise
+            # A poison element must not take its neighbours along: halving finds it in a few steps.
             log.exception("handler failed", queue=self._queue.name, elements=len(items))
             if len(items) > 1:
-                for item in items:
-                    await self._persist(self._work, [item])
+                for half in (items[: len(items) // 2], items[len(items) // 2 :]):
+                    await self._persist(self._work, half)
                 return
             refused = {0: _failure(error)}
         for index, problem in refused.items():
@@ -174,18 +197,21 @@ class Consumer(Generic[Value]):
 
     async def _persist(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
         """Do it, however often it takes: the messages stay unacknowledged meanwhile, and nothing is requeued."""
-        failures = 0
-        while True:
-            try:
-                return await work(*arguments)
-            except self._transient as error:
-                failures += 1
-                metrics.HANDLER_RETRIES.labels(self._queue.name).inc()
-                log.warning("trying again", queue=self._queue.name, failures=failures, reason=repr(error))
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause(failures)):
-                        await self.session.stopping.wait()
-                    raise _LeftUndone from error
+        attempt = object()
+        try:
+            for failures in count(1):
+                try:
+                    return await work(*arguments)
+                except self._transient as error:
+                    self._troubles[attempt] = f"{error!s}; tried {failures} times" if str(error) else repr(error)
+                    metrics.HANDLER_RETRIES.labels(self._queue.name).inc()
+                    log.warning("trying again", queue=self._queue.name, failures=failures, reason=repr(error))
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(pause(failures)):
+                            await self.session.stopping.wait()
+                        raise _LeftUndone from error
+        finally:
+            self._troubles.pop(attempt, None)
 
     async def _set_apart(self, message: Incoming, refused: Refused) -> None:
         """Publish the dead letter with its reason, confirmed; and tell the publisher, if it said where."""
@@ -285,10 +311,11 @@ async def consuming(
     publisher: Publisher,
     *,
     most: int = 100,
+    at_once: int = 1,
     transient: tuple[type[Exception], ...] = (),
 ) -> AsyncIterator[Consumer[Value]]:
-    """Consume until the block ends, then finish the batch in hand; `most` messages make a batch."""
-    consumer = Consumer(url, queue, codec, handle, publisher, most=most, transient=transient)
+    """Consume until the block ends, then finish what is in hand: `at_once` batches, each of up to `most` messages."""
+    consumer = Consumer(url, queue, codec, handle, publisher, most=most, at_once=at_once, transient=transient)
     async with asyncio.TaskGroup() as group:
         group.create_task(consumer.session.supervise())
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
@@ -18,10 +20,10 @@ def _decode(message: Incoming) -> list[AnyEvent | Refused]:
         case events.EVENT_TYPE:
             return [_one(message.body)]
         case events.BATCH_TYPE:
-            try:
-                return list(_batch.validate_json(message.body))
-            except ValidationError:
-                return [_one(element) for element in _split(message.body)]
+            if not events.has_nul(message.body):
+                with suppress(ValidationError):
+                    return list(_batch.validate_json(message.body))
+            return [_one(element) for element in _split(message.body)]
         case other:
             detail = f"the content type is {other!r}; send {events.EVENT_TYPE} or {events.BATCH_TYPE}"
             raise Invalid(Problem(code="unknown-content-type", title="Not an event", status=415, detail=detail))

@@ -1,0 +1,65 @@
+"""The months that are kept: a message's id says in which it was made; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import NamedTuple
+from uuid import UUID
+
+AHEAD = 2  # months whose partitions are made before they are needed
+
+
+class Month(NamedTuple):
+    """A month of UTC."""
+
+    year: int
+    number: int
+
+    def plus(self, count: int) -> Month:
+        """The month so many later."""
+        months = self.year * 12 + self.number - 1 + count
+        return Month(months // 12, months % 12 + 1)
+
+    @property
+    def bound(self) -> UUID:
+        """The least UUIDv7 of this month (RFC 9562: 48 bits of milliseconds come first)."""
+        return UUID(int=int(datetime(*self, 1, tzinfo=UTC).timestamp()) * 1000 << 80)
+
+    def __str__(self) -> str:
+        return f"{self.year:04}_{self.number:02}"
+
+
+def month(time: datetime) -> Month:
+    """The month of a moment."""
+    return Month(time.astimezone(UTC).year, time.astimezone(UTC).month)
+
+
+@dataclass(frozen=True)
+class Months:
+    """The months from `first` up to and without `end`."""
+
+    first: Month
+    end: Month
+
+    def __iter__(self) -> Iterator[Month]:
+        each = self.first
+        while each < self.end:
+            yield each
+            each = each.plus(1)
+
+    @cached_property
+    def _bounds(self) -> tuple[int, int]:
+        return self.first.bound.int, self.end.bound.int
+
+    def cover(self, message_id: UUID) -> bool:
+        """Whether a message with this id has its place in them."""
+        low, high = self._bounds
+        return low <= message_id.int < high
+
+
+def kept(now: datetime, retention: int) -> Months:
+    """The present month, `retention` months before it and a few after it."""
+    return Months(month(now).plus(-retention), month(now).plus(AHEAD + 1))
