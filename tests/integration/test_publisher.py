@@ -62,7 +62,7 @@ async def test_what_arrives_together_travels_together_one_type_to_a_batch(broker
 async def test_an_unroutable_event_is_an_error(broker: str) -> None:
     async with publishing(broker) as publisher:
         with pytest.raises(Unroutable, match="topology apply"):
-            await publisher.publish(delivered(), exchange=topology.STATUS, key="delivered")
+            await publisher.publish(delivered(), exchange="", key="a-queue-that-is-not-there")
 
 
 async def test_without_a_broker_the_caller_gets_an_error_at_its_limit() -> None:

@@ -24,6 +24,7 @@ PURE = {
         "status_store.fold",
         "status_store.standing",
         "status_store.rollup",
+        "status_store.tally",
         "status_store.dead",
         "status_store.why",
     ),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from status_store import fold as subject
 from status_store import standing as table
-from status_store.fold import ERASED, NOTHING, Delivery
+from status_store.fold import ERASED, NOTHING, Acceptance, Delivery
 from status_store.fold import PERSONAL as PERSONAL_FIELDS
 from status_store.rollup import ISSUES, SHOWN_AS, rollup
 from status_store.standing import Standing, Status
@@ -293,7 +293,7 @@ def test_an_open_at_the_very_time_of_the_withdrawal_counts() -> None:
 def test_erased() -> None:
     known = delivery_of(ACCEPTED, bounced(forwarded_to="alice@new.example"), Erased(by="a clerk", address_key="4f2a"))
     assert known.accepted
-    assert known.accepted.data == ACCEPTED.model_copy(update={"recipient": ERASED, "subject_line": ERASED})
+    assert known.accepted.data == Acceptance(recipient=ERASED, track_opens="full", has_html=True)
     assert table.status(known).status == "failed"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from status_store import why as subject
-from status_store.fold import ERASED, Delivery, Fact, fold
-from status_store.standing import Deciding, Status, status
+from status_store.fold import ERASED, Delivery, Mark, fold
+from status_store.standing import Status, status
 from status_store.why import Effect, Evidence, Other, Why
 from tests.unit.histories import PERSONAL, START, about, histories
 from tests.unit.test_fold_laws import (
@@ -282,13 +282,12 @@ def one_more(events: Iterable[AnyEvent]) -> Why:
     return replace(told, others=(*told.others, *told.others[:1]))
 
 
-def unredacted(fact: Fact[Deciding], events: Mapping[UUID, AnyEvent]) -> Evidence:
-    event = events[fact.event_id]
-    evidence: Evidence = sound._evidence(Fact(event.id, event.time, event.data), events)
+def unredacted(event: AnyEvent, _: bool) -> Evidence:
+    evidence: Evidence = sound._evidence(event, False)
     return evidence
 
 
-def to_itself(own: Fact[Any], winner: Fact[Any]) -> Any:
+def to_itself(own: Mark, winner: Mark) -> Any:
     return sound._compared(own, winner)._replace(to=own.event_id)
 
 
@@ -300,8 +299,8 @@ def by_another(denied: Delivery) -> Any:
     return {id_: ("was_received", against) for id_, (_, against) in sound.denied(denied).items()}
 
 
-def without_certainty(fact: Fact[Complained]) -> Any:
-    return (True, *sound.weight(fact)[1:])
+def regardless_of_certainty(own: Mark, winner: Mark) -> Any:
+    return sound._compared(Mark(own.event_id, own.time), winner)
 
 
 MUTANTS: dict[str, tuple[Law, str, object]] = {
@@ -324,7 +323,11 @@ MUTANTS: dict[str, tuple[Law, str, object]] = {
     "every denial is one by receipt": (gives_the_expected_effects, "denied", by_another),
     "nothing is beaten": (gives_the_expected_effects, "_beaten", lambda *_: None),
     "the gravity of a bounce does not show": (gives_the_expected_effects, "gravity", lambda bounce: 1),
-    "the certainty of feedback does not show": (gives_the_expected_effects, "weight", without_certainty),
+    "the certainty of feedback does not show": (
+        gives_the_expected_effects,
+        "_compared",
+        regardless_of_certainty,
+    ),
     "the earlier is taken for the later": (
         gives_the_expected_effects,
         "moment",

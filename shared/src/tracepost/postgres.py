@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import asyncpg
 import structlog
@@ -27,6 +27,7 @@ TRANSIENT: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # also of a connection that the server has just closed while it was idle
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -34,25 +35,57 @@ TRANSIENT: tuple[type[Exception], ...] = (
     asyncpg.LockNotAvailableError,
 )
 
+OLDEST = 14  # the oldest major version of PostgreSQL that is supported
+
+LOCK_TIMEOUT = "5s"  # who waits for a lock says nothing; who is refused it says so in /readyz and tries again
+
 _MIGRATION_LOCK = 7_274_063_001
+# Not to_regclass(): after the wait for another process it would still say what it said before.
+_HAS_TABLE = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'migrations' AND pg_table_is_visible(oid))"
+_TABLE = """
+CREATE TABLE migrations
+(name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+
+
+class Migration(NamedTuple):
+    """A file `NNN_<name>.sql`."""
+
+    name: str
+    sql: str
+
+    @property
+    def checksum(self) -> str:
+        """What the database keeps of the file."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
 
 
 @asynccontextmanager
-async def connected(url: str, package: str, *, size: int = 8) -> AsyncIterator[Pool]:
-    """A pool on a database brought up to date with `<package>/sql/migrations`; Unavailable tells why not."""
+async def connected(url: str, package: str, *, migrate: bool = True, size: int = 8) -> AsyncIterator[Pool]:
+    """A pool on a database that is where `<package>/sql/migrations` leads; Unavailable tells why not.
+
+    Missing migrations are applied, or with `migrate` false refused.
+    """
     try:
+        await _bring_up_to_date(url, package, migrate)
         pool = await asyncpg.create_pool(
-            url, min_size=1, max_size=size, timeout=10, command_timeout=60, init=_json_as_python
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=10,
+            command_timeout=60,
+            init=_json_as_python,
+            server_settings={"lock_timeout": LOCK_TIMEOUT, "application_name": package.replace("_", "-")},
         )
-    except (OSError, asyncpg.PostgresError) as error:
-        raise Unavailable(f"PostgreSQL cannot be used: {error}; check the service's database_url") from error
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        told = str(error) or repr(error)
+        raise Unavailable(f"PostgreSQL cannot be used: {told}; check the service's database_url") from error
     try:
-        async with pool.acquire() as connection:
-            await _migrate(connection, package)
         yield pool
     finally:
         try:
-            await asyncio.wait_for(pool.close(), 5)
+            async with asyncio.timeout(5):
+                await pool.close()
         except TimeoutError:
             pool.terminate()
 
@@ -68,33 +101,101 @@ def _as_jsonb(value: object) -> bytes:
     return b"\x01" + (value if isinstance(value, str) else json.dumps(value, default=str)).encode()
 
 
-async def _migrate(connection: Connection, package: str) -> None:
-    known = {
-        each.name: each.read_text()
-        for each in files(package).joinpath("sql/migrations").iterdir()
-        if each.name.endswith(".sql")
-    }
-    async with connection.transaction():
-        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS migrations"
-            " (name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+def migrations(package: str) -> list[Migration]:
+    """The files of `<package>/sql/migrations` in the order of their numbers; ValueError: they are not 001, 002, …"""
+    folder = files(package).joinpath("sql/migrations")
+    sql = [file for file in folder.iterdir() if file.name.endswith(".sql")]
+    found = sorted(Migration(file.name, file.read_text("utf-8")) for file in sql)
+    if any(not each.name.startswith(f"{number:03}_") for number, each in enumerate(found, 1)):
+        names = ", ".join(each.name for each in found)
+        raise ValueError(f"{package}/sql/migrations: name the files 001_….sql, 002_….sql, and so on, not {names}")
+    return found
+
+
+def missing(known: Sequence[Migration], applied: Mapping[str, str]) -> list[Migration]:
+    """What is to be applied yet; Unavailable: these names and checksums are no earlier state of ours."""
+    if strange := sorted(applied.keys() - {each.name for each in known}):
+        raise Unavailable(_of_strangers(strange, known))
+    for each in known:
+        if applied.get(each.name, each.checksum) != each.checksum:
+            raise Unavailable(f"migration {each.name} was changed after it was applied; restore the file")
+    left = [each for each in known if each.name not in applied]
+    if left and applied and left[0].name < (last := max(applied)):
+        raise Unavailable(
+            f"the database lacks {left[0].name} although it has {last}, which comes later;"
+            " restore the database, or give the file the next number"
         )
-        applied = {
-            row["name"]: row["checksum"] for row in await connection.fetch("SELECT name, checksum FROM migrations")
-        }
-        if newer := sorted(applied.keys() - known.keys()):
+    return left
+
+
+def _of_strangers(strange: Sequence[str], known: Sequence[Migration]) -> str:
+    names = ", ".join(strange)
+    if known and strange[0][:3] <= known[-1].name[:3]:
+        return f"the database is another's: it has {names}; check database_url, each service has a database of its own"
+    return f"the database is newer than this version: it has {names}; install the version that made it, or a later one"
+
+
+async def _bring_up_to_date(url: str, package: str, migrate: bool) -> None:
+    known = migrations(package)
+    # Not one of the pool's, whose commands have a time limit.
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        refuse_old(connection.get_server_version())
+        # An up-to-date database is only read, and a role that may do no more is enough.
+        left = missing(known, await _applied(connection) or {})
+        if left and not migrate:
+            names = ", ".join(each.name for each in left)
             raise Unavailable(
-                f"the database is newer than this version: it has {', '.join(newer)}; install the newer version"
+                f"the database is older than this version: it lacks {names};"
+                f" start once with TRACEPOST_MIGRATE=true, or run `python -m {package} --migrate`"
             )
-        for name, sql in sorted(known.items()):
-            checksum = hashlib.sha256(sql.encode()).hexdigest()
-            if applied.get(name, checksum) != checksum:
-                raise Unavailable(f"migration {name} was changed after it was applied; restore the file")
-            if name not in applied:
-                await connection.execute(sql)
-                await connection.execute("INSERT INTO migrations (name, checksum) VALUES ($1, $2)", name, checksum)
-                log.info("migrated", migration=name)
+        if left:
+            await _migrate(connection, known)
+    finally:
+        await connection.close(timeout=5)
+
+
+def refuse_old(version: asyncpg.types.ServerVersion) -> None:
+    """Unavailable: the server is older than the oldest that is supported."""
+    if version.major < OLDEST:
+        raise Unavailable(f"PostgreSQL {version.major} is too old; upgrade the server to {OLDEST} or later")
+
+
+async def _applied(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, str] | None:
+    """The checksums of the applied migrations by their names; None where there was never one."""
+    if not await connection.fetchval(_HAS_TABLE):
+        return None
+    return {row["name"]: row["checksum"] for row in await connection.fetch("SELECT name, checksum FROM migrations")}
+
+
+async def _migrate(connection: asyncpg.Connection[asyncpg.Record], known: Sequence[Migration]) -> None:
+    """All or nothing: whoever closes the connection before the COMMIT takes all back."""
+    await connection.execute("BEGIN")
+    if not await connection.fetchval("SELECT pg_try_advisory_xact_lock($1)", _MIGRATION_LOCK):
+        log.info("waits for another process that migrates")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+    # Behind a statement that waits for a table, all others of the running services would wait too.
+    await connection.execute("SET LOCAL lock_timeout = '2s'")
+    applied = await _applied(connection)
+    if applied is None:
+        await connection.execute(_TABLE)
+    for each in missing(known, applied or {}):
+        await _apply(connection, each)
+    await connection.execute("COMMIT")
+
+
+async def _apply(connection: asyncpg.Connection[asyncpg.Record], migration: Migration) -> None:
+    log.info("migrates", migration=migration.name)
+    try:
+        await connection.execute(migration.sql)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Unavailable(
+            f"migration {migration.name} failed, and nothing was changed: {error};"
+            " remove the cause and start again, the earlier version still works on this database"
+        ) from error
+    await connection.execute(
+        "INSERT INTO migrations (name, checksum) VALUES ($1, $2)", migration.name, migration.checksum
+    )
 
 
 def load(package: str) -> dict[str, str]:
@@ -102,7 +203,7 @@ def load(package: str) -> dict[str, str]:
     statements: dict[str, str] = {}
     for file in files(package).joinpath("sql").iterdir():
         if file.name.endswith(".sql"):
-            for part in file.read_text().split("-- name: ")[1:]:
+            for part in file.read_text("utf-8").split("-- name: ")[1:]:
                 name, _, sql = part.partition("\n")
                 statements[name.strip()] = sql.strip()
     return statements

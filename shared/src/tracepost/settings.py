@@ -68,6 +68,13 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls)
 
 
+class DatabaseSettings(Settings):
+    """Settings of a service with a database."""
+
+    database_url: SecretUrl
+    migrate: bool = Field(True, description="apply missing migrations at the start; if false, refuse it")
+
+
 class ApiSettings(Settings):
     """Settings of a service with an HTTP API: nothing is served beyond loopback without keys."""
 

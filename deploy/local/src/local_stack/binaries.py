@@ -15,6 +15,8 @@ _PACKAGES = {
     "epmd": "rabbitmq-server",
     "initdb": "postgresql",
     "postgres": "postgresql",
+    "pg_dump": "postgresql",
+    "pg_restore": "postgresql",
 }
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _APT_GET = ("apt-get", "-q", "-y", "--no-remove", "-o", "DPkg::Lock::Timeout=300")

@@ -31,7 +31,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     arrived, recorded = asyncio.Event(), asyncio.Event()
     relay = smtp.Relay(settings.relay_host, settings.relay_port, settings.hostname, settings.relay_timeout)
     async with (
-        postgres.connected(settings.database_url.get_secret_value(), "sender") as pool,
+        postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))

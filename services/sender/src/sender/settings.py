@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 
 from tracepost.events import Tracking
-from tracepost.settings import ApiSettings, Port, Seconds, SecretUrl, parts
+from tracepost.settings import ApiSettings, DatabaseSettings, Port, Seconds, parts
 
 Minutes = Annotated[
     tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(parts)
@@ -16,12 +16,11 @@ Minutes = Annotated[
 Names = Annotated[tuple[str, ...], BeforeValidator(parts)]
 
 
-class SenderSettings(ApiSettings):
+class SenderSettings(ApiSettings, DatabaseSettings):
     """Each is `TRACEPOST_SENDER_<NAME>`, or `TRACEPOST_<NAME>` for all services."""
 
     service: ClassVar[str] = "sender"
 
-    database_url: SecretUrl
     admin_port: Port = 9101
     api_port: Port = 8101
     relay_host: str = Field("127.0.0.1", description="the mail server that takes our mail")

@@ -9,7 +9,7 @@ from functools import partial
 
 from yarl import URL
 
-from status_store import bury, changes, housekeeping, letters, partitions
+from status_store import bury, changes, housekeeping, letters
 from status_store.api import api
 from status_store.record import record
 from status_store.settings import StatusStoreSettings
@@ -24,9 +24,10 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
     """The whole of status-store."""
     amqp = settings.amqp_url.get_secret_value()
     keys, user = settings.keys(), URL(amqp).user or "guest"
-    async with postgres.connected(settings.database_url.get_secret_value(), "status_store") as pool:
+    database = settings.database_url.get_secret_value()
+    async with postgres.connected(database, "status_store", migrate=settings.migrate) as pool:
         store = Store(pool, settings.retention_months)
-        await partitions.keep(pool, store.months)
+        await housekeeping.begin(store, pool)
         async with (
             publishing(amqp, timeout=settings.publish_timeout) as publisher,
             http.serving(

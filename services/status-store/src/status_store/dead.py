@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+from pydantic_core import from_json, to_json
 
 from tracepost.events import derived_id, storable
 
@@ -24,7 +25,7 @@ class DeadLetter:
     exchange: str
     routing_key: str
     code: str
-    problem: Any
+    problem: Any  # JSON as text, or what can be made JSON
     app: str | None
     content_type: str | None
     headers: dict[str, str]
@@ -36,14 +37,15 @@ def letter(
     body: bytes, headers: Mapping[str, Any], message_id: str | None, routing_key: str, content_type: str | None
 ) -> DeadLetter:
     """A letter that a service published with its reason, or one that the broker set apart at its limit."""
-    told = {name: storable(str(value)) for name, value in headers.items() if value is not None}
+    told = {storable(name): storable(str(value)) for name, value in headers.items() if value is not None}
+    routing_key = storable(routing_key)
     return DeadLetter(
         id=derived_id("dead", message_id or body.hex(), told.get("tracepost-time"), routing_key),
         queue=told.get("tracepost-queue") or told.get("x-first-death-queue") or routing_key,
         exchange=told.get("tracepost-exchange") or told.get("x-first-death-exchange", ""),
         routing_key=told.get("tracepost-routing-key") or _first_key(headers),
         code=told.get("tracepost-code") or told.get("x-first-death-reason", "unknown"),
-        problem=_json(told.get("tracepost-problem")),
+        problem=_problem(told.get("tracepost-problem")),
         app=told.get("tracepost-app"),
         content_type=content_type and storable(content_type),
         headers={name: value for name, value in told.items() if not name.startswith(("x-", OURS))},
@@ -60,11 +62,16 @@ def _first_key(headers: Mapping[str, Any]) -> str:
         return ""
 
 
-def _json(text: str | None) -> Any:
+def _problem(text: str | None) -> str | None:
+    """What jsonb takes of it: it has no NaN, no infinity and no U+0000, which a name in a refused event may hold."""
+    if text is None:
+        return None
     try:
-        return json.loads(text or "null")
+        found = from_json(text)
     except ValueError:
-        return {"detail": text}
+        found = text
+    document = found if isinstance(found, dict) else {"detail": text}
+    return to_json(document, inf_nan_mode="null").decode().replace("\\u0000", "\\ufffd")
 
 
 def _time(text: str | None) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import IntEnum
@@ -26,6 +26,7 @@ from tracepost.events import (
     Rejected,
     Replied,
     StatusChanged,
+    Tracking,
     Verdict,
     Withdrawn,
 )
@@ -34,8 +35,19 @@ from tracepost.events import (
 RULES_VERSION = 1
 
 ERASED = "(erased)"
+
+
+class Acceptance(Data):
+    """What an `accepted` says of its recipient; what it says of the message is kept with that."""
+
+    recipient: str
+    track_opens: Tracking
+    has_html: bool
+
+
 # The fields that name, quote or describe the recipient; a type that is not here has none.
 PERSONAL: dict[type[Data], tuple[str, ...]] = {
+    Acceptance: ("recipient",),
     Accepted: ("recipient", "subject_line"),
     Deferred: ("diagnostic",),
     Bounced: ("diagnostic", "forwarded_to"),
@@ -46,26 +58,34 @@ PERSONAL: dict[type[Data], tuple[str, ...]] = {
     Erased: ("reason",),
 }
 
-Place = tuple[str, Callable[..., Any]]
 Body = TypeVar("Body", bound=Data)
 Body_co = TypeVar("Body_co", bound=Data, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Fact(Generic[Body_co]):
-    """What one event said, and which event that was."""
+class Mark:
+    """Which event it was, and when: all that the rules ask of most kinds, and so all that is kept of them here."""
 
     event_id: UUID
     time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Mark, Generic[Body_co]):
+    """What one event said, and which event that was."""
+
     data: Body_co
+
+
+AnyMark = TypeVar("AnyMark", bound=Mark)
 
 
 @dataclass(frozen=True, slots=True)
 class Opens:
     """The opens with one verdict."""
 
-    first: Fact[Opened]
-    last: Fact[Opened]
+    first: Mark
+    last: Mark
     count: int
 
 
@@ -73,17 +93,17 @@ class Opens:
 class Delivery:
     """What is known of one delivery: of each kind of event the one that matters most, and every open counted."""
 
-    accepted: Fact[Accepted] | None = None
+    accepted: Fact[Acceptance] | None = None
     rejected: Fact[Rejected] | None = None
     deferred: Fact[Deferred] | None = None
-    delivered: Fact[Delivered] | None = None
+    delivered: Mark | None = None
     bounced: Fact[Bounced] | None = None
     complained: Fact[Complained] | None = None
     not_spam: Fact[Complained] | None = None
-    replied: Fact[Replied] | None = None
+    replied: Mark | None = None
     cancelled: Fact[Cancelled] | None = None
-    withdrawn: Fact[Withdrawn] | None = None
-    erased: Fact[Erased] | None = None
+    withdrawn: Mark | None = None
+    erased: Mark | None = None
     opens: dict[Verdict, Opens] = field(default_factory=dict)
 
 
@@ -108,20 +128,18 @@ def fold(events: Iterable[AnyEvent], onto: Delivery = NOTHING) -> Delivery:
     Of events with the same id the first counts, as in an insert that skips conflicts.
     """
     facts: dict[str, Any] = {name: getattr(onto, name) for name in _NAMES}
-    for event in _in_turn(events):
-        place = _place(event)
-        if place and not _withheld(event, facts["withdrawn"]):
-            name, joined = place
-            facts[name] = joined(facts[name], Fact(event.id, event.time, event.data))
+    for event in _in_turn(list(events)):
+        if not (facts["withdrawn"] and _withheld(event, facts["withdrawn"])):
+            _join(facts, event)
     if facts["erased"]:
         facts = _redacted(facts)
     return Delivery(**facts)
 
 
-def _in_turn(events: Iterable[AnyEvent]) -> Iterable[AnyEvent]:
-    unseen: dict[UUID, AnyEvent] = {}
-    for event in events:
-        unseen.setdefault(event.id, event)
+def _in_turn(events: list[AnyEvent]) -> list[AnyEvent]:
+    if len(events) == 1:
+        return events
+    unseen = {event.id: event for event in reversed(events)}
     # Withdrawals go first: they decide which opens count.
     return sorted(unseen.values(), key=lambda event: not isinstance(event.data, Withdrawn))
 
@@ -138,38 +156,46 @@ def redact(data: Body) -> Body:
     return data.model_copy(update=gone) if gone else data
 
 
-def _place(event: AnyEvent) -> Place | None:
-    """Which fact an event may become, and how that is decided between it and the known one."""
+def _join(facts: dict[str, Any], event: AnyEvent) -> None:
+    """Let the event be, or decide it against, the fact that it can become."""
     match event.data:
-        case Accepted() | Rejected() | Delivered() | Replied() | Cancelled() | Withdrawn() | Erased():
-            return event.name, _earliest
+        case Delivered() | Replied() | Withdrawn() | Erased():
+            facts[event.name] = _earliest(facts[event.name], Mark(event.id, event.time))
+        case Opened(verdict=verdict):
+            facts["opens"] = _counted(facts["opens"], verdict, Mark(event.id, event.time))
+        case Accepted() as said:
+            data = Acceptance.model_construct(
+                recipient=said.recipient, track_opens=said.track_opens, has_html=said.has_html
+            )
+            facts["accepted"] = _earliest(facts["accepted"], Fact(event.id, event.time, data))
+        case Rejected() | Cancelled():
+            facts[event.name] = _earliest(facts[event.name], Fact(event.id, event.time, event.data))
         case Deferred():
-            return event.name, _latest
+            facts["deferred"] = _latest(facts["deferred"], Fact(event.id, event.time, event.data))
         case Bounced():
-            return event.name, _gravest
+            facts["bounced"] = _gravest(facts["bounced"], Fact(event.id, event.time, event.data))
         case Complained(feedback_type=kind):
-            return _feedback_place(kind)
-        case Opened():
-            return "opens", _counted
+            if place := _feedback_place(kind):
+                facts[place] = _surest(facts[place], Fact(event.id, event.time, event.data))
         case StatusChanged():  # it repeats what a fold said
-            return None
+            pass
 
 
-def _feedback_place(kind: FeedbackType) -> Place | None:
+def _feedback_place(kind: FeedbackType) -> str | None:
     match kind:
         case "abuse" | "fraud" | "virus" | "other":
-            return "complained", _surest
+            return "complained"
         case "not-spam":
-            return "not_spam", _surest
+            return "not_spam"
         case "opt-out":  # a wish about later messages
             return None
 
 
-def _withheld(event: AnyEvent, withdrawn: Fact[Withdrawn] | None) -> bool:
-    return withdrawn is not None and isinstance(event.data, Opened) and event.time > withdrawn.time
+def _withheld(event: AnyEvent, withdrawn: Mark) -> bool:
+    return isinstance(event.data, Opened) and event.time > withdrawn.time
 
 
-def moment(fact: Fact[Data]) -> tuple[datetime, UUID]:
+def moment(fact: Mark) -> tuple[datetime, UUID]:
     """Ids part equal times, so that the order of arrival never matters."""
     return fact.time, fact.event_id
 
@@ -179,12 +205,12 @@ def weight(fact: Fact[Complained]) -> tuple[bool, datetime, UUID]:
     return fact.data.certainty == "exact", *moment(fact)
 
 
-def _earliest(known: Fact[Body] | None, new: Fact[Body]) -> Fact[Body]:
-    return min(known or new, new, key=moment)
+def _earliest(known: AnyMark | None, new: AnyMark) -> AnyMark:
+    return min(known, new, key=moment) if known else new
 
 
-def _latest(known: Fact[Body] | None, new: Fact[Body]) -> Fact[Body]:
-    return max(known or new, new, key=moment)
+def _latest(known: AnyMark | None, new: AnyMark) -> AnyMark:
+    return max(known, new, key=moment) if known else new
 
 
 def _gravest(known: Fact[Bounced] | None, new: Fact[Bounced]) -> Fact[Bounced]:
@@ -195,23 +221,19 @@ def _surest(known: Fact[Complained] | None, new: Fact[Complained]) -> Fact[Compl
     return max(known or new, new, key=weight)
 
 
-def _counted(known: dict[Verdict, Opens], new: Fact[Opened]) -> dict[Verdict, Opens]:
-    opens = known.get(new.data.verdict, Opens(new, new, 0))
-    more = Opens(_earliest(opens.first, new), _latest(opens.last, new), opens.count + 1)
+def _counted(known: dict[Verdict, Opens], verdict: Verdict, new: Mark) -> dict[Verdict, Opens]:
+    opens = known.get(verdict)
+    more = (
+        Opens(_earliest(opens.first, new), _latest(opens.last, new), opens.count + 1) if opens else Opens(new, new, 1)
+    )
     # In one order, so that the same facts are the same text.
-    return dict(sorted({**known, new.data.verdict: more}.items()))
+    return dict(sorted({**known, verdict: more}.items()))
 
 
-def _redacted(value: Any) -> Any:
-    match value:
-        case Fact():
-            return replace(value, data=redact(value.data))
-        case Opens():
-            return Opens(_redacted(value.first), _redacted(value.last), value.count)
-        case dict():
-            return {key: _redacted(each) for key, each in value.items()}
-        case None:
-            return None
+def _redacted(facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: replace(fact, data=redact(fact.data)) if isinstance(fact, Fact) else fact for name, fact in facts.items()
+    }
 
 
 class Gravity(IntEnum):

@@ -7,32 +7,46 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from status_store import partitions
-from status_store.months import month
+from status_store import months, partitions
+from status_store.partitions import NotKept
 from status_store.store import Store
 from tracepost import metrics, postgres
 from tracepost.postgres import Pool
+from tracepost.runner import Unavailable
 
 log = structlog.get_logger()
 
 EVERY_SECONDS = 60.0
 
 
+async def begin(store: Store, pool: Pool) -> None:
+    """Make the months before the first event comes; Unavailable when those of the present are missing then."""
+    try:
+        await partitions.keep(pool, store.months)
+    except NotKept as error:
+        if months.current(datetime.now(UTC)) - await partitions.made(pool):
+            raise Unavailable(f"the present month has no partition and cannot be given one: {error}") from error
+        log.warning("months are not as they should be", reason=str(error))
+
+
 async def keep_house(store: Store, pool: Pool, changes_kept: timedelta) -> None:
     """For ever; what cannot be done now is tried again with the next round."""
     while True:
-        await asyncio.sleep(EVERY_SECONDS)
         try:
             await once(store, pool, changes_kept)
         except postgres.TRANSIENT as error:
             log.warning("housekeeping waits", reason=repr(error))
+        await asyncio.sleep(EVERY_SECONDS)
 
 
 async def once(store: Store, pool: Pool, changes_kept: timedelta) -> None:
     """All of it, once; any number of processes may be at it."""
-    await partitions.keep(pool, store.months)
+    try:
+        await partitions.keep(pool, store.months)
+    except NotKept as error:
+        log.warning("months are not as they should be", reason=str(error))
+    metrics.MONTHS_AHEAD.set(months.ahead(await partitions.made(pool), months.month(datetime.now(UTC))))
     await store.forget_changes(changes_kept)
     count, oldest = await store.orphans()
     metrics.ORPHANS.set(count)
     metrics.ORPHAN_OLDEST.set(oldest)
-    metrics.MONTHS_AHEAD.set(await partitions.ahead(pool, month(datetime.now(UTC))))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
@@ -39,10 +39,15 @@ def month(time: datetime) -> Month:
 
 @dataclass(frozen=True)
 class Months:
-    """The months from `first` up to and without `end`."""
+    """The months from `first` up to `present` and a few more."""
 
     first: Month
-    end: Month
+    present: Month
+
+    @property
+    def end(self) -> Month:
+        """The first one that is not among them."""
+        return self.present.plus(AHEAD + 1)
 
     def __iter__(self) -> Iterator[Month]:
         each = self.first
@@ -62,4 +67,17 @@ class Months:
 
 def kept(now: datetime, retention: int) -> Months:
     """The present month, `retention` months before it and a few after it."""
-    return Months(month(now).plus(-retention), month(now).plus(AHEAD + 1))
+    return Months(month(now).plus(-retention), month(now))
+
+
+def current(now: datetime) -> set[Month]:
+    """The months of messages that are sent now: their ids may be seven days old, or a day ahead."""
+    return {month(now - timedelta(days=7)), month(now + timedelta(days=1))}
+
+
+def ahead(made: Collection[Month], now: Month) -> int:
+    """How many months after this one are made, up to the first that is not."""
+    count = 0
+    while now.plus(count + 1) in made:
+        count += 1
+    return count

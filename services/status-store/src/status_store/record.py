@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 
 import structlog
-from pydantic_core import to_json
 
 from status_store.fold import NOTHING, RULES_VERSION, Delivery, fold, needs_history
-from status_store.rollup import rollup
+from status_store.rollup import Description, by_message, descriptions, rolled_up
 from status_store.standing import Status, applying
-from status_store.store import Description, Key, Known, Message, MessageId, NewState, Raced, Store, Work
+from status_store.store import Key, Known, Message, NewState, Raced, Store, Work
 from tracepost import crash, metrics
-from tracepost.events import Accepted, AnyEvent, Erased, StatusChanged
+from tracepost.events import AnyEvent, Erased, StatusChanged
 from tracepost.problems import Problem
 
 log = structlog.get_logger()
@@ -81,13 +79,14 @@ async def _fold(work: Work, fresh: Sequence[AnyEvent]) -> None:
         for key, events in new.items()
     }
     statuses = {key: applying(each)[0].status for key, each in folded.items()}
-    by_message = _by_message({key: each.status for key, each in known.items()} | statuses)
-    descriptions = _descriptions(new, folded)
-    states = {id_: _state(messages.get(id_), by_message[id_], descriptions.get(id_)) for id_ in ids}
+    together = by_message({key: each.status for key, each in known.items()} | statuses)
+    described = descriptions(new, folded)
+    states = {id_: _state(messages.get(id_), together[id_], described.get(id_)) for id_ in ids}
     # Messages come first: who has them has their deliveries too, and waits for nobody any more.
     await work.insert_messages({id_: state for id_, state in states.items() if id_ not in messages})
     await work.put_messages({id_: state for id_, state in states.items() if id_ in messages})
     await work.mark_changed([id_ for id_, state in states.items() if state.changed])
+    await work.erase_subjects([key for key, events in new.items() if any(isinstance(e.data, Erased) for e in events)])
     await work.put_deliveries({key: (each, statuses[key]) for key, each in folded.items()})
 
 
@@ -100,40 +99,15 @@ def _from_the_start(known: Known, events: Iterable[AnyEvent]) -> bool:
     return known.rules_version != RULES_VERSION or needs_history(_facts(known), events)
 
 
-def _by_message(statuses: Mapping[Key, Status]) -> Mapping[MessageId, Sequence[Status]]:
-    found: defaultdict[MessageId, list[Status]] = defaultdict(list)
-    for (id_, _), each in statuses.items():
-        found[id_].append(each)
-    return found
-
-
-def _descriptions(
-    new: Mapping[Key, Sequence[AnyEvent]], folded: Mapping[Key, Delivery]
-) -> dict[MessageId, Description]:
-    """Of each message the lowest recipient of whom something was said that may describe it."""
-    found: dict[MessageId, Description] = {}
-    for key, events in new.items():
-        accepted = folded[key].accepted
-        if accepted and any(isinstance(event.data, (Accepted, Erased)) for event in events):
-            id_, number = key
-            if id_ not in found or number < found[id_].number:
-                found[id_] = Description(number, accepted.data)
-    return found
-
-
 def _state(before: Message | None, statuses: Iterable[Status], said: Description | None) -> NewState:
     # Whichever recipients' `accepted` come, and in whatever order: in the end the lowest number describes the message.
     if said and before and before.described_by is not None and before.described_by < said.number:
         said = None
     count = said.accepted.recipient_count if said else before.recipient_count if before else 0
-    status, text = _rolled_up(tuple(sorted(statuses)), count)
-    return NewState(status, text, before is None or text != before.rollup, said)
-
-
-@lru_cache(4096)
-def _rolled_up(statuses: tuple[Status, ...], recipient_count: int) -> tuple[Status, str]:
-    rolled = rollup(statuses, recipient_count)
-    return rolled.status, to_json(rolled).decode()
+    status, text = rolled_up(tuple(sorted(statuses)), count)
+    # Who knows a message by its reference could make nothing of what was told before that was known.
+    first_described = before is not None and before.described_by is None and said is not None
+    return NewState(status, text, before is None or text != before.rollup or first_described, said)
 
 
 def _measure(events: Collection[AnyEvent], fresh: Collection[AnyEvent]) -> None:

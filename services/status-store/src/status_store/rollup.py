@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
+from pydantic_core import to_json
+
+from status_store.fold import Delivery, redact
 from status_store.standing import PRECEDENCE, Status
+from tracepost.events import Accepted, AnyEvent
 
 SHOWN_AS: dict[Status, str] = {row.status: row.shown_as for row in PRECEDENCE}
 ISSUES: tuple[Status, ...] = ("spam", "hard_bounce", "rejected", "failed")
@@ -21,6 +27,13 @@ class Rollup:
     shown_as: str
     rule: str
     counts: dict[Status, int]
+
+
+class Description(NamedTuple):
+    """What a message says of itself, in the `accepted` of this recipient."""
+
+    number: int
+    accepted: Accepted
 
 
 def rollup(statuses: Iterable[Status], recipient_count: int) -> Rollup:
@@ -49,3 +62,33 @@ def _decide(counts: Counter[Status]) -> tuple[Status, str]:
 def _told(status: Status, counts: Counter[Status]) -> str:
     text, total = SHOWN_AS[status], counts.total()
     return f"{text} ({counts[status]} of {total})" if total > 1 and status in (*ISSUES, "read") else text
+
+
+@lru_cache(4096)
+def rolled_up(statuses: tuple[Status, ...], recipient_count: int) -> tuple[Status, str]:
+    """The status, and the roll-up as it is stored; kept for the next message whose statuses are the same, sorted."""
+    rolled = rollup(statuses, recipient_count)
+    return rolled.status, to_json(rolled).decode()
+
+
+def by_message(statuses: Mapping[tuple[str, int], Status]) -> Mapping[str, Sequence[Status]]:
+    """Sort statuses of deliveries (message_id, recipient_no) by their messages."""
+    found: defaultdict[str, list[Status]] = defaultdict(list)
+    for (id_, _), each in statuses.items():
+        found[id_].append(each)
+    return found
+
+
+def descriptions(
+    events: Mapping[tuple[str, int], Sequence[AnyEvent]], folded: Mapping[tuple[str, int], Delivery]
+) -> dict[str, Description]:
+    """Of each message the lowest recipient whose `accepted` is among the events and counts: that may describe it."""
+    found: dict[str, Description] = {}
+    for key, said in events.items():
+        known = folded[key]
+        for event in said:
+            if isinstance(event.data, Accepted) and known.accepted and known.accepted.event_id == event.id:
+                id_, number = key
+                if id_ not in found or number < found[id_].number:
+                    found[id_] = Description(number, redact(event.data) if known.erased else event.data)
+    return found

@@ -6,15 +6,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from tracepost.settings import ApiSettings, Port, SecretUrl
+from tracepost.settings import ApiSettings, DatabaseSettings, Port
 
 
-class StatusStoreSettings(ApiSettings):
+class StatusStoreSettings(ApiSettings, DatabaseSettings):
     """Each is `TRACEPOST_STATUS_STORE_<NAME>`, or `TRACEPOST_<NAME>` for all services."""
 
     service: ClassVar[str] = "status-store"
 
-    database_url: SecretUrl
     admin_port: Port = 9104
     api_port: Port = 8104
     batch: Annotated[int, Field(ge=1, le=1000, description="AMQP messages in one transaction")] = 100

@@ -8,39 +8,28 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-from status_store.fold import Body, Delivery, Fact, Gravity, gravity, moment, weight
-from tracepost.events import (
-    Accepted,
-    Bounced,
-    Cancelled,
-    Complained,
-    Deferred,
-    Delivered,
-    Opened,
-    Rejected,
-    Replied,
-)
+from status_store.fold import Delivery, Fact, Gravity, Mark, gravity, moment, weight
+from tracepost.events import Bounced, Cancelled, Complained, Data, Deferred, Rejected
 
 Status = Literal[
     "spam", "hard_bounce", "rejected", "failed", "cancelled", "read", "delivered", "unknown", "deferred", "queued"
 ]
-Deciding = Accepted | Rejected | Deferred | Delivered | Bounced | Complained | Opened | Replied | Cancelled
 Denial = Literal["was_received", "was_read", "taken_back"]
 
 
-def _receipt(known: Delivery) -> Fact[Deciding] | None:
+def _receipt(known: Delivery) -> Mark | None:
     if known.delivered:
         return known.delivered
     opens = [each.first for each in known.opens.values()]
     return _first(known.replied, known.complained, known.not_spam, *opens)
 
 
-def _reading(known: Delivery) -> Fact[Replied | Opened] | None:
+def _reading(known: Delivery) -> Mark | None:
     opens = [each.first for verdict, each in known.opens.items() if verdict in ("person", "proxied")]
     return _first(known.replied, *opens)
 
 
-def _first(*facts: Fact[Body] | None) -> Fact[Body] | None:
+def _first(*facts: Mark | None) -> Mark | None:
     found = None
     for fact in facts:
         if fact and (not found or moment(fact) < moment(found)):
@@ -73,13 +62,13 @@ class Unless(NamedTuple):
     """What keeps a fact from deciding: another fact, where there is one."""
 
     denial: Denial
-    fact: Callable[[Delivery], Fact[Deciding] | None]
+    fact: Callable[[Delivery], Mark | None]
 
 
 class Claim(NamedTuple):
     """A fact that asks for a status."""
 
-    fact: Callable[[Delivery], Fact[Deciding] | None]
+    fact: Callable[[Delivery], Mark | None]
     unless: Unless | None = None
 
 
@@ -91,7 +80,7 @@ class Row(NamedTuple):
     rule: str
     claims: tuple[Claim, ...]
 
-    def deciding(self, known: Delivery) -> Fact[Deciding] | None:
+    def deciding(self, known: Delivery) -> Mark | None:
         """The fact for which the delivery has this status, where no row above gives another."""
         for fact, unless in self.claims:
             if (asking := fact(known)) and not (unless and unless.fact(known)):
@@ -173,12 +162,12 @@ class Standing:
     notes: tuple[str, ...] = ()
 
 
-def holding(delivery: Delivery) -> list[tuple[Row, Fact[Deciding]]]:
+def holding(delivery: Delivery) -> list[tuple[Row, Mark]]:
     """Every row that applies and the fact for which it does, the row that gives the status first."""
     return [(row, fact) for row in PRECEDENCE if (fact := row.deciding(delivery))]
 
 
-def denied(delivery: Delivery) -> dict[UUID, tuple[Denial, Fact[Deciding]]]:
+def denied(delivery: Delivery) -> dict[UUID, tuple[Denial, Mark]]:
     """By event: what keeps it from deciding in the row that it asks for."""
     found = {}
     for fact, unless in (claim for row in PRECEDENCE for claim in row.claims):
@@ -187,7 +176,7 @@ def denied(delivery: Delivery) -> dict[UUID, tuple[Denial, Fact[Deciding]]]:
     return found
 
 
-def applying(delivery: Delivery) -> tuple[Row, Fact[Deciding] | None]:
+def applying(delivery: Delivery) -> tuple[Row, Mark | None]:
     """The first row of the table that applies, and the fact for which it does."""
     for row in PRECEDENCE:
         if fact := row.deciding(delivery):
@@ -201,11 +190,11 @@ def status(delivery: Delivery) -> Standing:
     if fact is None:
         return Standing(row.status, row.shown_as, row.rule)
     notes = tuple([note for note, applies in NOTES if applies(delivery)])
-    cause = None if row.status in NO_CAUSE else _cause(fact.data)
+    cause = _cause(fact.data) if isinstance(fact, Fact) and row.status not in NO_CAUSE else None
     return Standing(row.status, row.shown_as, row.rule, fact.event_id, fact.time, cause, notes)
 
 
-def _cause(data: Deciding) -> str | None:
+def _cause(data: Data) -> str | None:
     match data:
         case Bounced() | Deferred():
             return ": ".join(filter(None, (data.category.replace("_", " "), data.diagnostic)))
@@ -215,5 +204,4 @@ def _cause(data: Deciding) -> str | None:
             return f"reported as {data.feedback_type}"
         case Cancelled():
             return data.reason
-        case Accepted() | Delivered() | Opened() | Replied():
-            return None
+    return None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -12,13 +12,15 @@ from uuid import UUID
 
 import asyncpg
 
-from status_store import fold
+from status_store import fold, tally
 from status_store.dead import DeadLetter
 from status_store.fold import RULES_VERSION, Delivery
 from status_store.months import Months, kept
+from status_store.rollup import Description
 from status_store.standing import Status
+from status_store.tally import Tally
 from tracepost import events, postgres
-from tracepost.events import Accepted, AnyEvent
+from tracepost.events import AnyEvent
 from tracepost.postgres import Connection, Pool
 
 _sql = postgres.load("status_store")
@@ -34,6 +36,10 @@ class Raced(Exception):
 
 class OutOfMonths(Exception):
     """A month has no partition although it should: nothing was changed; the housekeeping makes it."""
+
+
+class Refolding(Exception):
+    """Another refold is running."""
 
 
 class Message(NamedTuple):
@@ -52,13 +58,6 @@ class Known(NamedTuple):
     delivery: Delivery | None
 
 
-class Description(NamedTuple):
-    """What a message says of itself, in the `accepted` of this recipient."""
-
-    number: int
-    accepted: Accepted
-
-
 class NewState(NamedTuple):
     """What is to be stored of a message; without a description that stays as it is."""
 
@@ -66,6 +65,35 @@ class NewState(NamedTuple):
     rollup: str
     changed: bool
     description: Description | None
+
+
+class Stored(NamedTuple):
+    """What is stored of a delivery, as it stands there: what is wrong with it shall not keep it from being read."""
+
+    rules_version: int
+    status: str
+    facts: str
+
+
+class Differing(NamedTuple):
+    """A message that is stored otherwise than it was asked about; `told`: in what subscribers are told."""
+
+    status: str
+    told: bool
+
+
+class Run(NamedTuple):
+    """How far a refold is: `position` is the last message that is done; a dry run has no id."""
+
+    id: int | None
+    position: MessageId
+    tally: Tally
+    finished: bool
+
+
+NEW_RUN = Run(None, str(UUID(int=0)), Tally(), finished=False)
+
+Transactions = Callable[[], AbstractAsyncContextManager["Work"]]
 
 
 class Change(NamedTuple):
@@ -80,7 +108,7 @@ class Change(NamedTuple):
 
 
 class Work:
-    """What one transaction of `record` asks for."""
+    """What one transaction of `record` or of a refold asks for."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -134,10 +162,71 @@ class Work:
             rows = [_message_row(id_, new) for id_, new in states.items()]
             await self._connection.execute(_sql["put_messages"], rows, min(states), max(states))
 
+    async def erase_subjects(self, keys: Sequence[Key]) -> None:
+        """Of messages that these deliveries describe."""
+        if keys:
+            await self._connection.execute(_sql["erase_subjects"], *zip(*keys, strict=True), fold.ERASED)
+
     async def mark_changed(self, message_ids: Sequence[MessageId]) -> None:
         """Mark them for the drainer."""
         if message_ids:
             await self._connection.execute(_sql["mark_changed"], message_ids)
+
+    async def messages_after(self, position: MessageId, last: MessageId, count: int) -> list[MessageId]:
+        """The next ones in the order of ids, up to the last."""
+        return [row[0] for row in await self._connection.fetch(_sql["messages_after"], position, last, count)]
+
+    async def newest_message(self) -> MessageId | None:
+        """The one with the highest id."""
+        found: MessageId | None = await self._connection.fetchval(_sql["newest_message"])
+        return found
+
+    async def outdated(self, message_ids: Sequence[MessageId]) -> list[MessageId]:
+        """Those of which other rules folded a delivery."""
+        rows = await self._connection.fetch(_sql["outdated"], *_bounded(message_ids), RULES_VERSION)
+        return sorted(row[0] for row in rows)
+
+    async def stored_deliveries(self, message_ids: Sequence[MessageId]) -> dict[Key, Stored]:
+        """Every delivery of these messages."""
+        rows = await self._connection.fetch(_sql["stored_deliveries"], *_bounded(message_ids))
+        return {(id_, number): Stored(*stored) for id_, number, *stored in rows}
+
+    async def stored_events(self, message_ids: Sequence[MessageId]) -> dict[Key, list[AnyEvent]]:
+        """Every event of these messages."""
+        found: dict[Key, list[AnyEvent]] = {}
+        for id_, number, body in await self._connection.fetch(_sql["stored_events"], *_bounded(message_ids)):
+            found.setdefault((id_, number), []).append(events.decode(body))
+        return found
+
+    async def differing_messages(self, states: Mapping[MessageId, NewState]) -> dict[MessageId, Differing]:
+        """Those that are stored otherwise; what has no description is to have none."""
+        rows = [_message_row(id_, new) for id_, new in states.items()]
+        found = await self._connection.fetch(_sql["differing_messages"], rows, min(states), max(states))
+        return {id_: Differing(*differing) for id_, *differing in found}
+
+    async def rewrite_messages(self, states: Mapping[MessageId, NewState]) -> None:
+        """Write all of these locked messages anew, and raise their versions."""
+        if states:
+            rows = [_message_row(id_, new) for id_, new in states.items()]
+            await self._connection.execute(_sql["rewrite_messages"], rows, min(states), max(states))
+
+    async def resume_refold(self, id_: int | None, scope: str) -> Run:
+        """How far this refold is; without an id the one of this scope that is not finished, else a new one."""
+        id_ = id_ or await self._connection.fetchval(_sql["unfinished_refold"], RULES_VERSION, scope)
+        if id_ is None:
+            new = tally.to_json(NEW_RUN.tally)
+            id_ = await self._connection.fetchval(_sql["begin_refold"], RULES_VERSION, scope, new)
+        [(position, told, finished)] = await self._connection.fetch(_sql["refold"], id_)
+        return Run(id_, position, tally.from_json(told), finished)
+
+    async def advance_refold(self, run: Run) -> None:
+        """Keep how far it is."""
+        told = tally.to_json(run.tally)
+        await self._connection.execute(_sql["advance_refold"], run.id, run.position, told, run.finished)
+
+
+def _bounded(message_ids: Sequence[MessageId]) -> tuple[Sequence[MessageId], MessageId, MessageId]:
+    return message_ids, min(message_ids), max(message_ids)
 
 
 def _inserted(ordered: Iterable[AnyEvent], rows: Iterable[asyncpg.Record]) -> list[AnyEvent]:
@@ -262,3 +351,29 @@ class Store:
         """Messages, newest first."""
         rows = await self._pool.fetch(_sql["list"], app, status, reference, before, limit)
         return [json.loads(row["message"]) for row in rows]
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Work]:
+        """One transaction that cannot write, and sees everything as of one moment."""
+        async with (
+            self._pool.acquire() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.execute(_sql["lock_events"])
+            yield Work(connection)
+
+    @asynccontextmanager
+    async def refolding(self) -> AsyncIterator[Transactions]:
+        """The transactions of a refold; Refolding while another is at it."""
+        async with self._pool.acquire() as connection:
+            if not await connection.fetchval(_sql["lock_refold"]):
+                raise Refolding
+
+            # On the connection that has the lock: where that is lost, nothing can be written either.
+            @asynccontextmanager
+            async def transaction() -> AsyncIterator[Work]:
+                async with connection.transaction():
+                    await connection.execute(_sql["lock_events"])
+                    yield Work(connection)
+
+            yield transaction

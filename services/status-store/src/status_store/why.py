@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from uuid import UUID
 
-from status_store.fold import NOTHING, Delivery, Fact, fold, gravity, moment, weight
-from status_store.standing import Deciding, Denial, Row, Status, denied, holding, status
+from status_store.fold import NOTHING, Delivery, Fact, Mark, fold, gravity, moment, redact
+from status_store.standing import Denial, Row, Status, denied, holding, status
 from tracepost.events import (
-    Accepted,
     AnyEvent,
     BounceClass,
     Bounced,
-    Cancelled,
     Certainty,
     Complained,
+    Data,
     Deferred,
     Delivered,
     Erased,
     Opened,
     Refusal,
-    Rejected,
-    Replied,
     StatusChanged,
     Verdict,
     Withdrawn,
@@ -112,9 +109,9 @@ class _Loss(NamedTuple):
 
 class _Case(NamedTuple):
     known: Delivery
-    places: dict[str, Fact[Any]]
-    rows: list[tuple[Row, Fact[Deciding]]]
-    denied: dict[UUID, tuple[Denial, Fact[Deciding]]]
+    places: dict[str, Mark]
+    rows: list[tuple[Row, Mark]]
+    denied: dict[UUID, tuple[Denial, Mark]]
     events: dict[UUID, AnyEvent]
 
 
@@ -131,19 +128,19 @@ def explain(events: Iterable[AnyEvent]) -> Why:
         rule=told.rule,
         cause=told.cause,
         notes=told.notes,
-        deciding=_evidence(rows[0][1], unique) if rows else None,
+        deciding=_evidence(unique[rows[0][1].event_id], bool(known.erased)) if rows else None,
         runners_up=tuple(_runner_up(row, fact, unique) for row, fact in rows[1:]),
         others=tuple(_other(event, case) for event in sorted(others, key=_order)),
     )
 
 
 def _order(event: AnyEvent) -> tuple[datetime, UUID]:
-    return moment(Fact(event.id, event.time, event.data))
+    return moment(Mark(event.id, event.time))
 
 
-def _evidence(fact: Fact[Deciding], events: Mapping[UUID, AnyEvent]) -> Evidence:
-    told = Evidence(fact.event_id, events[fact.event_id].name, fact.time)
-    match fact.data:
+def _evidence(event: AnyEvent, erased: bool) -> Evidence:
+    told = Evidence(event.id, event.name, event.time)
+    match redact(event.data) if erased else event.data:
         case Bounced(certainty=certainty) as data:
             return replace(_refused(told, data), certainty=certainty)
         case Deferred() as data:
@@ -154,8 +151,7 @@ def _evidence(fact: Fact[Deciding], events: Mapping[UUID, AnyEvent]) -> Evidence
             return replace(told, origin=origin, certainty=certainty)
         case Opened(rule=rule):
             return replace(told, rule=rule)
-        case Accepted() | Rejected() | Replied() | Cancelled():
-            return told
+    return told
 
 
 def _answered(told: Evidence, data: Refusal | Delivered) -> Evidence:
@@ -178,7 +174,7 @@ def _refused(told: Evidence, data: Refusal) -> Evidence:
     )
 
 
-def _runner_up(row: Row, fact: Fact[Deciding], events: Mapping[UUID, AnyEvent]) -> RunnerUp:
+def _runner_up(row: Row, fact: Mark, events: Mapping[UUID, AnyEvent]) -> RunnerUp:
     sentence = f"{row.shown_as}: {row.rule}; outranked"
     name = events[fact.event_id].name
     return RunnerUp(row.status, row.shown_as, row.rule, fact.event_id, name, fact.time, sentence)
@@ -225,18 +221,19 @@ def _beaten(event: AnyEvent, alone: Delivery, case: _Case) -> _Loss | None:
     return None
 
 
-def _places(known: Delivery) -> dict[str, Fact[Any]]:
+def _places(known: Delivery) -> dict[str, Mark]:
     """The facts, each by the place for which events compete; opens have one for each verdict."""
     values = {each.name: getattr(known, each.name) for each in fields(known)}
     opens = {f"opens: {verdict}": opens.first for verdict, opens in known.opens.items()}
-    return {place: value for place, value in values.items() if isinstance(value, Fact)} | opens
+    return {place: value for place, value in values.items() if isinstance(value, Mark)} | opens
 
 
-def _compared(own: Fact[Any], winner: Fact[Any]) -> _Loss:
-    if isinstance(own.data, Bounced) and gravity(own.data) != gravity(winner.data):
-        return _Loss("less_grave", "a graver bounce counts", winner.event_id)
-    if isinstance(own.data, Complained) and weight(own)[0] != weight(winner)[0]:
-        return _Loss("less_sure", "placed by hand: what came with a valid token counts more", winner.event_id)
+def _compared(own: Mark, winner: Mark) -> _Loss:
+    match own, winner:
+        case Fact(data=Bounced() as mine), Fact(data=Bounced() as theirs) if gravity(mine) != gravity(theirs):
+            return _Loss("less_grave", "a graver bounce counts", winner.event_id)
+        case Fact(data=Complained() as mine), Fact(data=Complained() as theirs) if mine.certainty != theirs.certainty:
+            return _Loss("less_sure", "placed by hand: what came with a valid token counts more", winner.event_id)
     if own.time == winner.time:
         return _Loss("simultaneous", "it repeats one of the same time; their ids say which counts", winner.event_id)
     if moment(winner) < moment(own):
@@ -248,7 +245,7 @@ def _denied(event: AnyEvent, case: _Case) -> _Loss | None:
     if event.id not in case.denied:
         return None
     denial, against = case.denied[event.id]
-    return _Loss(denial, f"{_which(against, event)} {_DENIALS[denial]}", against.event_id)
+    return _Loss(denial, f"{_which(against, event, case)} {_DENIALS[denial]}", against.event_id)
 
 
 _DENIALS: dict[Denial, str] = {
@@ -258,7 +255,7 @@ _DENIALS: dict[Denial, str] = {
 }
 
 
-def _behind(event: AnyEvent, data: Deciding, asked: Status, case: _Case) -> _Loss:
+def _behind(event: AnyEvent, data: Data, asked: Status, case: _Case) -> _Loss:
     # There is a first row: at least the one that this event makes hold, since it is a fact that nothing denies.
     row, winner = case.rows[0]
     if isinstance(data, Opened) and asked == "delivered":
@@ -267,8 +264,8 @@ def _behind(event: AnyEvent, data: Deciding, asked: Status, case: _Case) -> _Los
     if isinstance(data, Complained):  # a certain complaint that nothing denies would have decided
         return _Loss("only_receipt", _feedback(data), winner.event_id)
     if asked == row.status:
-        return _Loss("agrees", f"{_which(winner, event)} says the same, and is named", winner.event_id)
-    return _Loss("outranked", f"{_which(winner, event)} outranks it", winner.event_id)
+        return _Loss("agrees", f"{_which(winner, event, case)} says the same, and is named", winner.event_id)
+    return _Loss("outranked", f"{_which(winner, event, case)} outranks it", winner.event_id)
 
 
 _OPENERS: dict[Verdict, str] = {
@@ -286,29 +283,29 @@ def _feedback(data: Complained) -> str:
     return "of itself it only shows receipt"
 
 
-def _which(winner: Fact[Deciding], event: AnyEvent) -> str:
+def _which(winner: Mark, event: AnyEvent, case: _Case) -> str:
+    noun = _noun(case.events[winner.event_id])
     if winner.time == event.time:
-        return f"a simultaneous {_noun(winner.data)}"
-    return f"{'a later' if winner.time > event.time else 'an earlier'} {_noun(winner.data)}"
+        return f"a simultaneous {noun}"
+    return f"{'a later' if winner.time > event.time else 'an earlier'} {noun}"
 
 
-def _noun(data: Deciding) -> str:
-    match data:
-        case Accepted():
-            return "acceptance"
-        case Rejected():
-            return "rejection"
-        case Deferred():
-            return "deferral"
-        case Delivered():
-            return "delivery"
-        case Bounced():
-            return "bounce"
-        case Complained(feedback_type=kind):
-            return "not-spam report" if kind == "not-spam" else "complaint"
+def _noun(event: AnyEvent) -> str:
+    match event.data:
         case Opened(verdict=verdict):
             return f"open by {_OPENERS[verdict]}"
-        case Replied():
-            return "answer"
-        case Cancelled():
-            return "cancellation"
+        case Complained(feedback_type="not-spam"):
+            return "not-spam report"
+    return _NOUNS[event.name]
+
+
+_NOUNS = {
+    "accepted": "acceptance",
+    "rejected": "rejection",
+    "deferred": "deferral",
+    "delivered": "delivery",
+    "bounced": "bounce",
+    "complained": "complaint",
+    "replied": "answer",
+    "cancelled": "cancellation",
+}

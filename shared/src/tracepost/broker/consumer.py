@@ -35,10 +35,11 @@ ACK_DELAY = 0.02  # an acknowledgement for each small batch would cost more than
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An element that can never be processed: its bytes, and why."""
+    """An element that can never be processed: its bytes, and why; without a content type it has its message's."""
 
     body: bytes
     problem: Problem
+    content_type: str | None = None
 
 
 class Incoming(NamedTuple):
@@ -58,10 +59,11 @@ class Incoming(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Codec(Generic[Value]):
-    """Makes elements of a message (Invalid refuses it whole), and bytes of an element."""
+    """Makes elements of a message (Invalid refuses it whole), and bytes of an element, of this content type if any."""
 
     decode: Callable[[Incoming], Sequence[Value | Refused]]
     encode: Callable[[Value], bytes]
+    content_type: str | None = None
 
 
 # Does the work for all; answers which (by index) can never be processed, and why.
@@ -192,7 +194,7 @@ class Consumer(Generic[Value]):
             refused = {0: _failure(error)}
         for index, problem in refused.items():
             message, value = items[index]
-            await self._set_apart(message, Refused(self._codec.encode(value), problem))
+            await self._set_apart(message, Refused(self._codec.encode(value), problem, self._codec.content_type))
         metrics.CONSUMED.labels(self._queue.name, "done").inc(len(items) - len(refused))
 
     async def _persist(self, work: Callable[..., Awaitable[None]], *arguments: object) -> None:
@@ -203,7 +205,7 @@ class Consumer(Generic[Value]):
                 try:
                     return await work(*arguments)
                 except self._transient as error:
-                    self._troubles[attempt] = f"{error!s}; tried {failures} times" if str(error) else repr(error)
+                    self._troubles[attempt] = f"{str(error) or repr(error)}; tried {failures} times"
                     metrics.HANDLER_RETRIES.labels(self._queue.name).inc()
                     log.warning("trying again", queue=self._queue.name, failures=failures, reason=repr(error))
                     with suppress(TimeoutError):
@@ -227,7 +229,8 @@ class Consumer(Generic[Value]):
                 {"tracepost-app": message.user_id} if message.user_id and "tracepost-app" not in message.headers else {}
             ),
         }
-        dead = Message(refused.body, headers={**_kept(message.headers), **headers}, content_type=message.content_type)
+        content_type = refused.content_type or message.content_type
+        dead = Message(refused.body, headers={**_kept(message.headers), **headers}, content_type=content_type)
         # Each for itself: when the second has to wait, the first is not published again.
         await self._persist(self._publisher.send, dead, DEAD, self._queue.name)
         crash.point("broker.dead-letter-published")

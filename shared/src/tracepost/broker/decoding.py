@@ -33,7 +33,8 @@ def _one(body: bytes) -> AnyEvent | Refused:
     try:
         return events.decode(body)
     except ValidationError as error:
-        return Refused(body, from_validation(error, "invalid-event", "The event cannot be understood", union=True))
+        problem = from_validation(error, "invalid-event", "The event cannot be understood", union=True)
+        return Refused(body, problem, events.EVENT_TYPE)
 
 
 def _split(body: bytes) -> list[bytes]:
@@ -46,4 +47,4 @@ def _split(body: bytes) -> list[bytes]:
     return [to_json(element) for element in elements]
 
 
-EVENTS: Codec[AnyEvent] = Codec(_decode, events.encode)
+EVENTS: Codec[AnyEvent] = Codec(_decode, events.encode, events.EVENT_TYPE)

@@ -19,7 +19,7 @@ from tracepost import events, metrics
 from tracepost.broker.session import LOST, SETUP_TIMEOUT, Session, check_exchanges
 from tracepost.events import AnyEvent
 from tracepost.runner import background
-from tracepost.topology import EVENTS, EXCHANGES
+from tracepost.topology import EVENTS, EXCHANGES, STATUS
 
 log = structlog.get_logger()
 
@@ -145,7 +145,9 @@ class Publisher:
             exchange = await channel.get_exchange(route[0], ensure=False)
             # As long as one of the callers waits: to send it again meanwhile would only be a load on a slow broker.
             left = max(entry.deadline for entry in batch) - started
-            await exchange.publish(_message(batch), route[1], mandatory=True, timeout=max(0.05, left))
+            # Who wants to know statuses brings a queue: to be given back what nobody wants costs another publish.
+            mandatory = route[0] != STATUS
+            await exchange.publish(_message(batch), route[1], mandatory=mandatory, timeout=max(0.05, left))
             result = "confirmed"
             _settle(batch, None)
         except PublishError:

@@ -17,9 +17,9 @@ RETURNING 1
 
 -- name: lock_messages
 -- The bounds ($2, $3) tell even a generic plan which partitions to look at; an array would not.
-SELECT message_id::text, recipient_count, described_by, rollup FROM messages
-WHERE message_id = ANY ($1::uuid[]) AND message_id BETWEEN $2 AND $3
-ORDER BY message_id FOR UPDATE
+SELECT m.message_id::text, m.recipient_count, m.described_by, m.rollup FROM messages m
+WHERE m.message_id = ANY ($1::uuid[]) AND m.message_id BETWEEN $2 AND $3
+ORDER BY m.message_id FOR UPDATE
 
 -- name: known_deliveries
 -- Of every delivery of these messages the status; the facts only of those that are asked for ($4, $5).
@@ -54,6 +54,11 @@ SET version = m.version + 1, changed_at = now(), status = n.status, rollup = n.r
     metadata = CASE WHEN n.described_by IS NULL THEN m.metadata ELSE n.metadata END
 FROM unnest($1::messages[]) n
 WHERE m.message_id = n.message_id AND m.message_id BETWEEN $2 AND $3
+
+-- name: erase_subjects
+UPDATE messages m SET subject = $3
+FROM unnest($1::uuid[], $2::smallint[]) AS erased (id, number)
+WHERE m.message_id = id AND m.described_by = number AND m.subject <> ''
 
 -- name: mark_changed
 INSERT INTO change_marks (message_ids) VALUES ($1)

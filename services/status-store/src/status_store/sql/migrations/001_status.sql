@@ -86,3 +86,14 @@ CREATE TABLE feed (
 );
 
 INSERT INTO feed DEFAULT VALUES;
+
+-- How far each refold is, written with each of its batches: `position` is the last message that is done.
+CREATE TABLE refolds (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    rules_version smallint NOT NULL,
+    scope text NOT NULL,
+    position uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000',
+    tally json NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT now(),
+    finished_at timestamptz
+);
