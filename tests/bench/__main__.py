@@ -7,29 +7,38 @@ import os
 import sys
 from fnmatch import fnmatch
 
+from local_stack.postgres import PostgresServer
 from local_stack.rabbitmq import RabbitNode
 from local_stack.stack import Servers
-from tests.bench import consume, publish
+from tests.bench import consume, fold, publish
 from tests.bench.harness import Wrong, run
 from tests.conftest import ROOT
 
-BENCHES = (publish.LOAD, publish.ONE, consume.BENCH)
+BROKER = (publish.LOAD, publish.ONE, consume.BENCH)
+STORED = (1_000_000, 5_000_000)  # events in the databases over which the fold is measured
 
 
 async def main(pattern: str) -> int:
     """Start the servers and run; returns the exit code."""
-    chosen = [bench for bench in BENCHES if fnmatch(bench.name, pattern)]
-    if not chosen:
-        print(f"no bench is named {pattern}; there are {', '.join(bench.name for bench in BENCHES)}")  # noqa: T201
+    names = [bench.name for bench in BROKER] + [fold.NAME]
+    if not (chosen := [name for name in names if fnmatch(name, pattern)]):
+        print(f"no bench is named {pattern}; there are {', '.join(names)}")  # noqa: T201
         return os.EX_USAGE
-    node = RabbitNode(ROOT / ".local" / "bench", print)
-    async with node.up() as process:
-        for bench in chosen:
-            try:
-                await run(bench, Servers(node.broker, ""), {"Python": os.getpid(), "RabbitMQ": process.pid})
-            except Wrong as error:
-                print(f"WRONG: {error}")  # noqa: T201 - it is what was asked for
-                return 1
+    folder = ROOT / ".local" / "bench"
+    node, database = RabbitNode(folder, print), PostgresServer(folder, print)
+    async with node.up() as rabbit, database.up() as postgres:
+        pids = {"Python": os.getpid(), "RabbitMQ": rabbit.pid, "PostgreSQL": postgres.pid}
+        servers = Servers(node.broker, database.url)
+        try:
+            for bench in BROKER:
+                if bench.name in chosen:
+                    await run(bench, servers, pids)
+            if fold.NAME in chosen:
+                async with fold.over(database.url, STORED) as bench:
+                    await run(bench, servers, pids)
+        except Wrong as error:
+            print(f"WRONG: {error}")  # noqa: T201 - it is what was asked for
+            return 1
     return os.EX_OK
 
 

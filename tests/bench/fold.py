@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import chain, pairwise
 from uuid import UUID
 
+import aiohttp
 import asyncpg
-from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
 
+from local_stack.processes import free_port, running
 from local_stack.stack import create_database
-from status_store import app, partitions
-from status_store.fold import fold, to_json
-from status_store.settings import StatusStoreSettings
+from status_store import partitions
+from status_store.fold import NOTHING, fold, from_json, to_json
+from status_store.standing import applying
 from status_store.store import Store
 from tests.bench.harness import Bench, Contender, Ratio, Work, Wrong
 from tests.bench.raw_amqp import Raw, encoded
+from tests.conftest import ROOT, eventually
 from tracepost import events, postgres, topology
 from tracepost.events import Accepted, AnyEvent, Data, Delivered, Opened, event
 
+NAME = "fold"
 MESSAGES = 20_000
 BATCH, TRANSACTION = 50, 1_000  # events in an AMQP message, and in one statement of the limit
 NAIVE = 1_000
@@ -59,7 +64,7 @@ HISTORY: tuple[Data, ...] = (
 
 @dataclass(frozen=True)
 class Database:
-    """A database with so many stored events: its URL, and where the server's others are made."""
+    """A database with so many stored events."""
 
     url: str
     stored: int
@@ -72,39 +77,65 @@ def histories(count: int) -> list[list[AnyEvent]]:
 
 
 @asynccontextmanager
-async def ours(database: Database, url: str) -> AsyncIterator[Work]:
+async def ours(database: Database, processes: int, url: str) -> AsyncIterator[Work]:
     """The whole service, its drainer and subscribers' exchange included."""
     phases = histories(MESSAGES)
     frames = [_frame(phase[at : at + BATCH]) for phase in phases for at in range(0, len(phase), BATCH)]
-    keys = "1:" + base64.b64encode(bytes(32)).decode()
-    settings = {"amqp_url": url, "database_url": database.url, "token_keys": keys, "api_port": 0}
-    async with app.service(StatusStoreSettings.model_validate(settings), {}):
-        yield partial(_through_the_queue, url, frames, sum(map(len, phases)))
-        with Raw(url) as raw:
-            if left := raw.waiting(topology.STATUS_STORE_EVENTS.name):
-                raise Wrong(f"{left} messages were not acknowledged")
+    async with AsyncExitStack() as stack:
+        ports = [await stack.enter_async_context(_service(database, url)) for _ in range(processes)]
+        yield partial(_through_the_queue, url, frames, ports, sum(map(len, phases)))
+    with Raw(url) as raw:
+        if left := raw.waiting(topology.STATUS_STORE_EVENTS.name):
+            raise Wrong(f"{left} messages were not acknowledged")
     await _check(database, [each.message_id for each in phases[0]], "read")
+
+
+@asynccontextmanager
+async def _service(database: Database, url: str) -> AsyncIterator[int]:
+    """A process that is ready; its admin port."""
+    port = free_port()
+    settings = {
+        "AMQP_URL": url,
+        "DATABASE_URL": database.url,
+        "TOKEN_KEYS": "1:" + base64.b64encode(bytes(32)).decode(),
+        "API_PORT": str(free_port()),
+        "ADMIN_PORT": str(port),
+        "LOG_LEVEL": "WARNING",
+    }
+    env = os.environ | {f"TRACEPOST_{name}": value for name, value in settings.items()}
+    log = ROOT / ".local" / "bench" / f"status-store.{port}.log"
+    async with running("status-store", [sys.executable, "-m", "status_store"], env=env, log=log):
+        await eventually(partial(_ready, port))
+        yield port
+
+
+async def _ready(port: int) -> bool:
+    with suppress(aiohttp.ClientConnectionError):
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/readyz") as response:
+            return response.status == 200
+    return False
 
 
 def _frame(batch: Sequence[AnyEvent]) -> bytes:
     return encoded(topology.EVENTS, batch[0].name, events.join(map(events.encode, batch)), events.BATCH_TYPE)
 
 
-async def _through_the_queue(url: str, frames: Sequence[bytes], count: int) -> int:
-    enough = _committed() + count
-
+async def _through_the_queue(url: str, frames: Sequence[bytes], ports: Sequence[int], count: int) -> int:
     def publish() -> None:
         with Raw(url) as raw:
             raw.publish(frames)
 
     await asyncio.to_thread(publish)
-    while _committed() < enough:
-        await asyncio.sleep(0.05)  # what is asked for takes a millisecond
+    async with aiohttp.ClientSession() as session:
+        while sum([await _committed(session, port) for port in ports]) < count:
+            await asyncio.sleep(0.1)  # to be asked costs the service two milliseconds
     return count
 
 
-def _committed() -> float:
-    return REGISTRY.get_sample_value("tracepost_fold_batch_events_sum") or 0
+async def _committed(session: aiohttp.ClientSession, port: int) -> float:
+    async with session.get(f"http://127.0.0.1:{port}/metrics") as response:
+        metrics = await response.text()
+    return float(metrics.split("\ntracepost_fold_batch_events_sum ")[1].split("\n")[0])
 
 
 async def _check(database: Database, ids: Sequence[UUID], status: str) -> None:
@@ -123,38 +154,79 @@ async def _check(database: Database, ids: Sequence[UUID], status: str) -> None:
 
 MERGE = """
 WITH fresh AS (
-    INSERT INTO events (message_id, event_id, recipient_no, type, time, body)
-    SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::timestamptz[], $6::json[])
+    INSERT INTO events (message_id, event_id, time, recipient_no, type, body)
+    SELECT message_id, event_id, time, recipient_no, type, body FROM unnest($1::events[])
     ON CONFLICT DO NOTHING
-    RETURNING message_id, recipient_no, type, body
+    RETURNING message_id, recipient_no, CASE type WHEN 'opened' THEN 'read' ELSE type END AS status
+), merged AS (
+    INSERT INTO deliveries AS d (message_id, recipient_no, rules_version, status, facts)
+    SELECT message_id, recipient_no, 0, status, $2::json FROM fresh
+    ON CONFLICT (message_id, recipient_no) DO UPDATE SET status = excluded.status, facts = excluded.facts
 )
-INSERT INTO deliveries AS d (message_id, recipient_no, rules_version, status, facts)
-SELECT message_id, recipient_no, 0, CASE type WHEN 'opened' THEN 'read' ELSE type END, body FROM fresh
-ON CONFLICT (message_id, recipient_no) DO UPDATE
-SET status = excluded.status, facts = excluded.facts
+INSERT INTO messages AS m (message_id, version, recipient_count, described_by, status, rollup,
+    app, reference, sender, subject, rfc_message_id)
+SELECT message_id, 1, 1, 0, status, '{}', 'helpdesk', 'T-4711', 'support@example.com', 'Yours', message_id::text
+FROM fresh
+ON CONFLICT (message_id) DO UPDATE SET version = m.version + 1, status = excluded.status, changed_at = now()
 """
 
 
 @asynccontextmanager
-async def merge(database: Database, count: int, size: int, _: str) -> AsyncIterator[Work]:
-    """One statement that inserts events and overwrites the delivery with the last of them: no queue, no fold."""
-    phases = histories(count)
-    batches = [phase[at : at + size] for phase in phases for at in range(0, len(phase), size)]
-    columns = [
-        list(zip(*[(e.message_id, e.id, 0, e.name, e.time, events.encode(e).decode()) for e in batch], strict=True))
-        for batch in batches
+async def merge(database: Database, _: str) -> AsyncIterator[Work]:
+    """One statement for a thousand events, which overwrites with something of their facts' size: no queue, no fold."""
+    phases = histories(MESSAGES)
+    batches = [
+        [(str(e.message_id), e.id, e.time, None, 0, e.name, events.text(e)) for e in phase[at : at + TRANSACTION]]
+        for phase in phases
+        for at in range(0, len(phase), TRANSACTION)
     ]
+    facts = to_json(fold([phase[0] for phase in phases[:2]]))
     connection = await asyncpg.connect(database.url)
     statement = await connection.prepare(MERGE)
 
     async def work() -> int:
-        for each in columns:
-            await statement.fetch(*each)
+        for each in batches:
+            await statement.fetch(each, facts)
         return sum(map(len, phases))
 
     yield work
     await connection.close()
     await _check(database, [each.message_id for each in phases[0]], "read")
+
+
+@asynccontextmanager
+async def one_by_one(database: Database, _: str) -> AsyncIterator[Work]:
+    """What is done most often: a transaction for each event, that inserts it, reads, folds and writes."""
+    phases = histories(NAIVE)
+    connection = await asyncpg.connect(database.url)
+    insert, read, write, roll_up = [await connection.prepare(sql) for sql in ONE_BY_ONE]
+
+    async def work() -> int:
+        for each in chain(*phases):
+            key = each.message_id, each.recipient_no
+            async with connection.transaction():
+                await insert.fetch(each.message_id, each.id, each.time, 0, each.name, events.text(each))
+                before = await read.fetchval(*key)
+                known = fold([each], from_json(before) if before else NOTHING)
+                status = applying(known)[0].status
+                await write.fetch(*key, status, to_json(known))
+                await roll_up.fetch(each.message_id, status)
+        return sum(map(len, phases))
+
+    yield work
+    await connection.close()
+    await _check(database, [each.message_id for each in phases[0]], "read")
+
+
+ONE_BY_ONE = (
+    """INSERT INTO events (message_id, event_id, time, recipient_no, type, body) VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT DO NOTHING""",
+    "SELECT facts FROM deliveries WHERE message_id = $1 AND recipient_no = $2 FOR UPDATE",
+    """INSERT INTO deliveries VALUES ($1, $2, 0, $3, $4)
+    ON CONFLICT (message_id, recipient_no) DO UPDATE SET status = excluded.status, facts = excluded.facts""",
+    """INSERT INTO messages AS m (message_id, version, status, rollup) VALUES ($1, 1, $2, '{}')
+    ON CONFLICT (message_id) DO UPDATE SET version = m.version + 1, status = excluded.status, changed_at = now()""",
+)
 
 
 FILL_IDS = """
@@ -167,7 +239,7 @@ FILL = (
     """INSERT INTO messages (message_id, version, recipient_count, described_by, status, rollup,
         app, reference, sender, subject, rfc_message_id)
     SELECT id, 3, 1, 0, 'read', '{"status":"read"}', 'helpdesk', 'T-' || n, 'support@example.com', 'Yours', id::text
-    FROM ids ORDER BY id""",
+    FROM ids ORDER BY ids.id""",
     "INSERT INTO deliveries SELECT id, 0, 1, 'read', $1::json FROM ids ORDER BY id",
     """INSERT INTO events (message_id, event_id, recipient_no, type, time, body)
     SELECT id, gen_random_uuid(), 0, type, now(), body::json
@@ -203,20 +275,27 @@ async def database(server: str, stored: int) -> AsyncIterator[Database]:
         await connection.close()
 
 
-def bench(empty: Database, *filled: Database) -> Bench:
-    """Ours over each of these, and the peers over the empty one."""
+@asynccontextmanager
+async def over(server: str, stored: Sequence[int]) -> AsyncIterator[Bench]:
+    """Ours over databases that hold so many events, and the peers over an empty one."""
+    async with AsyncExitStack() as stack:
+        yield _bench(*[await stack.enter_async_context(database(server, count)) for count in (0, *stored)])
+
+
+def _bench(empty: Database, *filled: Database) -> Bench:
     contenders: dict[str, Contender] = {
-        "ours": partial(ours, empty),
-        **{_name(each): partial(ours, each) for each in filled},
-        "insert + merge (limit)": partial(merge, empty, MESSAGES, TRANSACTION),
-        "one event a transaction": partial(merge, empty, NAIVE, 1),
+        "ours": partial(ours, empty, 2),
+        "ours, one process": partial(ours, empty, 1),
+        **{_name(each): partial(ours, each, 2) for each in filled},
+        "insert + merge (limit)": partial(merge, empty),
+        "one event a transaction": partial(one_by_one, empty),
     }
     ratios = [
         Ratio("ours", "insert + merge (limit)", reach=0.5),
         Ratio("ours", "one event a transaction", reach=20),
         *(Ratio(_name(more), _name(less), reach=0.67) for less, more in pairwise(filled)),
     ]
-    return Bench("fold", "event", contenders, ratios)
+    return Bench(NAME, "event", contenders, ratios)
 
 
 def _name(each: Database) -> str:

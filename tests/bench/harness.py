@@ -123,7 +123,10 @@ def _cpu(pids: Mapping[str, int]) -> dict[str, float]:
 
 def _cpu_seconds(pid: int, without: AbstractSet[int]) -> float:
     """Of a process and its children, those that have ended among them, but not of those that count for themselves."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    except FileNotFoundError:  # it ended a moment ago
+        return 0
     own = sum(map(int, fields[11:15])) / TICKS  # utime, stime, cutime, cstime: see proc(5)
-    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
     return own + sum(_cpu_seconds(child, without) for child in children if child not in without)
