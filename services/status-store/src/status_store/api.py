@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -86,7 +87,7 @@ def _id(request: web.Request) -> UUID:
 
 def _number(request: web.Request) -> int:
     number = request.match_info["number"]
-    if not number.isascii() or not number.isdigit() or int(number) > 255:
+    if not re.fullmatch("[0-9]{1,3}", number) or int(number) > 255:
         raise Invalid(Problem(code="invalid-number", title="A recipient's number is 0 to 255", status=400))
     return int(number)
 
