@@ -31,7 +31,7 @@ from tracepost import events, postgres, topology
 from tracepost.events import Accepted, AnyEvent, Data, Delivered, Opened, event
 
 NAME = "fold"
-MESSAGES = 20_000
+MESSAGES = 50_000
 BATCH, TRANSACTION = 50, 1_000  # events in an AMQP message, and in one statement of the limit
 NAIVE = 1_000
 HISTORY: tuple[Data, ...] = (

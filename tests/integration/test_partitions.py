@@ -353,8 +353,9 @@ async def numbers(pool: Pool) -> list[int]:
 # What is read by a statement, and its parameters for some ids between two others.
 READ = {
     "lock_messages": ("messages", "'{ids}', '{low}', '{high}'"),
-    "known_deliveries": ("deliveries", "'{ids}', '{low}', '{high}', '{ids}', NULL"),
+    "known_deliveries": ("deliveries", "'{ids}', NULL, '{low}', '{high}'"),
     "put_messages": ("messages", "NULL, '{low}', '{high}'"),
+    "put_statuses": ("messages", "'{ids}', NULL, NULL, '{low}', '{high}'"),
     "histories": ("events", "'{ids}', NULL, '{low}', '{high}'"),
 }
 

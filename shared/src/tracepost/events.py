@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, Generic, Literal, TypeVar
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, UUID
 
+import uuid_utils
 from pydantic import (
     AfterValidator,
     AwareDatetime,
@@ -26,6 +27,8 @@ from uuid_utils.compat import uuid7
 EVENT_TYPE = "application/cloudevents+json"
 BATCH_TYPE = "application/cloudevents-batch+json"
 
+
+_NAMESPACE = uuid_utils.UUID(str(NAMESPACE_URL))  # uuid5 of the standard library takes seven times as long
 
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -216,7 +219,7 @@ class Event(BaseModel, Generic[Type, Body]):
 
     specversion: Literal["1.0"]
     id: UUID
-    source: Annotated[Words, StringConstraints(min_length=1)]
+    source: Annotated[str, StringConstraints(min_length=1), _Storable]
     type: Type
     subject: Annotated[str, StringConstraints(pattern=_SUBJECT)]
     time: Utc
@@ -300,7 +303,12 @@ def event(
 
 def derived_id(*parts: object) -> UUID:
     """The same id for the same parts: for inputs that can come twice (name the input *and* the recipient)."""
-    return uuid5(NAMESPACE_URL, "tracepost:" + "\x1f".join(map(str, parts)))
+    return UUID(derived_text(*parts))
+
+
+def derived_text(*parts: object) -> str:
+    """The same as text."""
+    return str(uuid_utils.uuid5(_NAMESPACE, "tracepost:" + "\x1f".join(map(str, parts))))
 
 
 def text(item: AnyEvent) -> str:

@@ -56,13 +56,13 @@ class Months:
             each = each.plus(1)
 
     @cached_property
-    def _bounds(self) -> tuple[int, int]:
-        return self.first.bound.int, self.end.bound.int
+    def _bounds(self) -> tuple[str, str]:
+        return str(self.first.bound), str(self.end.bound)
 
-    def cover(self, message_id: UUID) -> bool:
-        """Whether a message with this id has its place in them."""
+    def cover(self, message_id: str) -> bool:
+        """Whether a message with this id, in lower case, has its place in them."""
         low, high = self._bounds
-        return low <= message_id.int < high
+        return low <= message_id < high
 
 
 def kept(now: datetime, retention: int) -> Months:

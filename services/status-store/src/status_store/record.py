@@ -26,7 +26,7 @@ async def record(store: Store, batch: Sequence[AnyEvent]) -> Mapping[int, Proble
     for index, event in enumerate(batch):
         if not _of_a_delivery(event):
             refused[index] = _NO_DELIVERY
-        elif not months.cover(event.message_id):
+        elif not months.cover(event.subject[:36]):
             refused[index] = _OUT_OF_RETENTION
     events = [event for index, event in enumerate(batch) if index not in refused]
     if events:
@@ -71,7 +71,7 @@ async def _fold(work: Work, fresh: Sequence[AnyEvent]) -> None:
         new[event.subject[:36], int(event.subject[37:])].append(event)
     ids = sorted({message_id for message_id, _ in new})
     messages = await work.lock(ids)
-    known = await work.known(list(messages), new) if messages else {}
+    known = await work.known([key for key in new if key[0] in messages]) if messages else {}
     again = [key for key, events in new.items() if key in known and _from_the_start(known[key], events)]
     histories = await work.histories(again) if again else {}
     folded = {
@@ -84,7 +84,8 @@ async def _fold(work: Work, fresh: Sequence[AnyEvent]) -> None:
     states = {id_: _state(messages.get(id_), together[id_], described.get(id_)) for id_ in ids}
     # Messages come first: who has them has their deliveries too, and waits for nobody any more.
     await work.insert_messages({id_: state for id_, state in states.items() if id_ not in messages})
-    await work.put_messages({id_: state for id_, state in states.items() if id_ in messages})
+    await work.put_messages({id_: state for id_, state in states.items() if id_ in messages and state.description})
+    await work.put_statuses({id_: state for id_, state in states.items() if id_ in messages and not state.description})
     await work.mark_changed([id_ for id_, state in states.items() if state.changed])
     await work.erase_subjects([key for key, events in new.items() if any(isinstance(e.data, Erased) for e in events)])
     await work.put_deliveries({key: (each, statuses[key]) for key, each in folded.items()})

@@ -156,7 +156,7 @@ def _found(
 async def _write(work: Work, again: Again) -> None:
     if again.put:
         await work.put_deliveries(again.put)
-    await work.rewrite_messages(again.rewrite)
+    await work.put_messages(again.rewrite)
     await work.mark_changed(again.mark)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import asyncpg
+from pydantic_core import to_json
 
 from status_store import fold, tally
 from status_store.dead import DeadLetter
@@ -59,7 +60,7 @@ class Known(NamedTuple):
 
 
 class NewState(NamedTuple):
-    """What is to be stored of a message; without a description that stays as it is."""
+    """What is to be stored of a message; the description is None where none is known, or it stays as it is."""
 
     status: Status
     rollup: str
@@ -117,8 +118,8 @@ class Work:
         """Store events; answers those that were not stored before, of several with one id the first."""
         ordered = sorted(batch, key=lambda event: (event.subject, event.id.int))  # in key order: no deadlock
         new = [(e.subject[:36], e.id, e.time, None, int(e.subject[37:]), e.name, events.text(e)) for e in ordered]
-        rows = await self._connection.fetch(_sql["insert_events"], new)
-        return ordered if len(rows) == len(ordered) else _inserted(ordered, rows)
+        count, *inserted = await self._connection.fetchrow(_sql["insert_events"], new) or (0, [], [])
+        return ordered if count == len(ordered) else _first(ordered, set(zip(*inserted, strict=True)))
 
     async def lock(self, message_ids: Sequence[MessageId]) -> dict[MessageId, Message]:
         """Lock those messages that are known, in key order."""
@@ -126,11 +127,10 @@ class Work:
         rows = await self._connection.fetch(_sql["lock_messages"], message_ids, *bounds)
         return {id_: Message(*row) for id_, *row in rows}
 
-    async def known(self, message_ids: Sequence[MessageId], keys: Collection[Key]) -> dict[Key, Known]:
-        """The status of every delivery of these messages, and what is known of those with these keys."""
-        bounds = min(message_ids), max(message_ids)
-        asked = zip(*keys, strict=True)
-        rows = await self._connection.fetch(_sql["known_deliveries"], message_ids, *bounds, *asked)
+    async def known(self, keys: Collection[Key]) -> dict[Key, Known]:
+        """Of every delivery of these messages the status, and what is known of the deliveries with these keys."""
+        bounds = min(keys)[0], max(keys)[0]
+        rows = await self._connection.fetch(_sql["known_deliveries"], *zip(*keys, strict=True), *bounds)
         return {
             (id_, number): Known(status, rules, fold.from_json(facts) if facts else None)
             for id_, number, status, rules, facts in rows
@@ -157,10 +157,16 @@ class Work:
                 raise Raced
 
     async def put_messages(self, states: Mapping[MessageId, NewState]) -> None:
-        """Raise the versions of locked messages."""
+        """Write these locked messages anew, all that is known of them, and raise their versions."""
         if states:
             rows = [_message_row(id_, new) for id_, new in states.items()]
             await self._connection.execute(_sql["put_messages"], rows, min(states), max(states))
+
+    async def put_statuses(self, states: Mapping[MessageId, NewState]) -> None:
+        """The same for what changes with the status: what describes the messages stays as it is."""
+        if states:
+            columns = list(states), [new.status for new in states.values()], [new.rollup for new in states.values()]
+            await self._connection.execute(_sql["put_statuses"], *columns, min(states), max(states))
 
     async def erase_subjects(self, keys: Sequence[Key]) -> None:
         """Of messages that these deliveries describe."""
@@ -204,12 +210,6 @@ class Work:
         found = await self._connection.fetch(_sql["differing_messages"], rows, min(states), max(states))
         return {id_: Differing(*differing) for id_, *differing in found}
 
-    async def rewrite_messages(self, states: Mapping[MessageId, NewState]) -> None:
-        """Write all of these locked messages anew, and raise their versions."""
-        if states:
-            rows = [_message_row(id_, new) for id_, new in states.items()]
-            await self._connection.execute(_sql["rewrite_messages"], rows, min(states), max(states))
-
     async def resume_refold(self, id_: int | None, scope: str) -> Run:
         """How far this refold is; without an id the one of this scope that is not finished, else a new one."""
         id_ = id_ or await self._connection.fetchval(_sql["unfinished_refold"], RULES_VERSION, scope)
@@ -229,9 +229,8 @@ def _bounded(message_ids: Sequence[MessageId]) -> tuple[Sequence[MessageId], Mes
     return message_ids, min(message_ids), max(message_ids)
 
 
-def _inserted(ordered: Iterable[AnyEvent], rows: Iterable[asyncpg.Record]) -> list[AnyEvent]:
-    inserted = {(row["message_id"], row["event_id"]) for row in rows}
-    first = {(event.message_id, event.id): event for event in reversed(list(ordered))}
+def _first(ordered: Sequence[AnyEvent], inserted: Container[tuple[UUID, UUID]]) -> list[AnyEvent]:
+    first = {(event.message_id, event.id): event for event in reversed(ordered)}
     return [event for key, event in reversed(first.items()) if key in inserted]
 
 
@@ -242,7 +241,16 @@ def _message_row(id_: MessageId, new: NewState) -> tuple[Any, ...]:
         return *head, 0, None, new.status, new.rollup, None, None, None, None, None, "[]", "{}"
     number, a = new.description
     texts = a.app, a.reference, a.sender, a.subject_line, a.rfc_message_id
-    return *head, a.recipient_count, number, new.status, new.rollup, *texts, json.dumps(a.tags), json.dumps(a.metadata)
+    return (
+        *head,
+        a.recipient_count,
+        number,
+        new.status,
+        new.rollup,
+        *texts,
+        to_json(a.tags).decode(),
+        to_json(a.metadata).decode(),
+    )
 
 
 class Store:
@@ -285,12 +293,11 @@ class Store:
         """
         async with self._pool.acquire() as connection, connection.transaction():
             mine = await connection.fetchval(_sql["lock_feed"])
-            numbered = await connection.fetch(_sql["unpublished"], count) if mine else []
-            ids = sorted({id_ for row in numbered for id_ in row["message_ids"]})
-            rows = await connection.fetch(_sql["statuses"], ids, ids[0], ids[-1]) if ids else []
+            last = await connection.fetchval(_sql["unpublished"], count) if mine else None
+            rows = await connection.fetch(_sql["statuses"], last) if last else []
             yield [Change(*row) for row in rows]
-            if numbered:
-                await connection.execute(_sql["published"], numbered[-1]["number"])
+            if last:
+                await connection.execute(_sql["published"], last)
 
     async def forget_changes(self, age: timedelta) -> None:
         """Delete published changes that are older than that."""

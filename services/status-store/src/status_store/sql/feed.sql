@@ -15,13 +15,20 @@ WITH marks AS (
 UPDATE feed SET numbered = numbered + (SELECT count(*) FROM numbered) WHERE EXISTS (SELECT FROM marks)
 
 -- name: unpublished
-SELECT number, message_ids FROM changes
-WHERE number > (SELECT published FROM feed) ORDER BY number LIMIT $1
+-- The last of the oldest numbers that are not published.
+SELECT max(number) FROM (
+    SELECT number FROM changes WHERE number > (SELECT published FROM feed) ORDER BY number LIMIT $1
+) AS oldest
 
 -- name: statuses
--- A message whose month was dropped since has no status to tell of any more.
+-- Of what changed under those numbers. A message whose month was dropped since has no status to tell of any more.
+WITH ids AS MATERIALIZED (
+    SELECT DISTINCT unnest(message_ids) AS id FROM changes
+    WHERE number > (SELECT published FROM feed) AND number <= $1 ORDER BY id
+)
 SELECT message_id::text, status, version, reference, app, rollup FROM messages
-WHERE message_id = ANY ($1::uuid[]) AND message_id BETWEEN $2 AND $3
+WHERE message_id = ANY (ARRAY (SELECT id FROM ids))
+    AND message_id BETWEEN (SELECT id FROM ids LIMIT 1) AND (SELECT id FROM ids ORDER BY id DESC LIMIT 1)
 
 -- name: published
 UPDATE feed SET published = $1

@@ -49,12 +49,3 @@ WHERE m.message_id BETWEEN $2 AND $3 AND (
     n.recipient_count, n.described_by, n.status, n.rollup::text,
     n.app, n.reference, n.sender, n.subject, n.rfc_message_id, n.tags, n.metadata
 )
-
--- name: rewrite_messages
-UPDATE messages m
-SET version = m.version + 1, changed_at = now(),
-    recipient_count = n.recipient_count, described_by = n.described_by, status = n.status, rollup = n.rollup,
-    app = n.app, reference = n.reference, sender = n.sender, subject = n.subject, rfc_message_id = n.rfc_message_id,
-    tags = n.tags, metadata = n.metadata
-FROM unnest($1::messages[]) n
-WHERE m.message_id = n.message_id AND m.message_id BETWEEN $2 AND $3

@@ -1,10 +1,19 @@
 -- Rows are sent as arrays of a table's row type: as arrays of its columns they cost the client four times as much.
 
 -- name: insert_events
-INSERT INTO events (message_id, event_id, time, recipient_no, type, body)
-SELECT message_id, event_id, time, recipient_no, type, body FROM unnest($1::events[])
-ON CONFLICT DO NOTHING
-RETURNING message_id, event_id
+-- How many are new; which, only where some are not.
+WITH new AS (
+    INSERT INTO events (message_id, event_id, time, recipient_no, type, body)
+    SELECT message_id, event_id, time, recipient_no, type, body FROM unnest($1::events[])
+    ON CONFLICT DO NOTHING
+    RETURNING message_id, event_id
+), told AS (
+    SELECT count(*) AS count FROM new
+)
+SELECT count,
+    ARRAY (SELECT message_id FROM new WHERE told.count < cardinality($1)) AS message_ids,
+    ARRAY (SELECT event_id FROM new WHERE told.count < cardinality($1)) AS event_ids
+FROM told
 
 -- name: insert_messages
 INSERT INTO messages (message_id, version, recipient_count, described_by, status, rollup,
@@ -22,11 +31,11 @@ WHERE m.message_id = ANY ($1::uuid[]) AND m.message_id BETWEEN $2 AND $3
 ORDER BY m.message_id FOR UPDATE
 
 -- name: known_deliveries
--- Of every delivery of these messages the status; the facts only of those that are asked for ($4, $5).
+-- Of every delivery of these messages the status; the facts only of those deliveries that are asked for.
 SELECT d.message_id::text, d.recipient_no, d.status, d.rules_version, CASE WHEN asked.number IS NOT NULL THEN d.facts END AS facts
 FROM deliveries d
-LEFT JOIN unnest($4::uuid[], $5::smallint[]) AS asked (id, number) ON id = d.message_id AND number = d.recipient_no
-WHERE d.message_id = ANY ($1::uuid[]) AND d.message_id BETWEEN $2 AND $3
+LEFT JOIN unnest($1::uuid[], $2::smallint[]) AS asked (id, number) ON id = d.message_id AND number = d.recipient_no
+WHERE d.message_id = ANY ($1::uuid[]) AND d.message_id BETWEEN $3 AND $4
 
 -- name: histories
 SELECT e.message_id::text, e.recipient_no, e.body
@@ -39,19 +48,18 @@ INSERT INTO deliveries AS d SELECT * FROM unnest($1::deliveries[])
 ON CONFLICT (message_id, recipient_no) DO UPDATE
 SET rules_version = excluded.rules_version, status = excluded.status, facts = excluded.facts
 
--- name: put_messages
--- Without a description, that is without `described_by`, it stays what it is.
+-- name: put_statuses
 UPDATE messages m
-SET version = m.version + 1, changed_at = now(), status = n.status, rollup = n.rollup,
-    described_by = coalesce(n.described_by, m.described_by),
-    recipient_count = CASE WHEN n.described_by IS NULL THEN m.recipient_count ELSE n.recipient_count END,
-    app = CASE WHEN n.described_by IS NULL THEN m.app ELSE n.app END,
-    reference = CASE WHEN n.described_by IS NULL THEN m.reference ELSE n.reference END,
-    sender = CASE WHEN n.described_by IS NULL THEN m.sender ELSE n.sender END,
-    subject = CASE WHEN n.described_by IS NULL THEN m.subject ELSE n.subject END,
-    rfc_message_id = CASE WHEN n.described_by IS NULL THEN m.rfc_message_id ELSE n.rfc_message_id END,
-    tags = CASE WHEN n.described_by IS NULL THEN m.tags ELSE n.tags END,
-    metadata = CASE WHEN n.described_by IS NULL THEN m.metadata ELSE n.metadata END
+SET version = m.version + 1, changed_at = now(), status = n.status, rollup = n.rollup::json
+FROM unnest($1::uuid[], $2::text[], $3::text[]) AS n (id, status, rollup)
+WHERE m.message_id = n.id AND m.message_id BETWEEN $4 AND $5
+
+-- name: put_messages
+UPDATE messages m
+SET version = m.version + 1, changed_at = now(),
+    recipient_count = n.recipient_count, described_by = n.described_by, status = n.status, rollup = n.rollup,
+    app = n.app, reference = n.reference, sender = n.sender, subject = n.subject, rfc_message_id = n.rfc_message_id,
+    tags = n.tags, metadata = n.metadata
 FROM unnest($1::messages[]) n
 WHERE m.message_id = n.message_id AND m.message_id BETWEEN $2 AND $3
 
