@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
+
+import asyncpg
 
 from sender.outcome import Outcome
 from tracepost import events, postgres
 from tracepost.events import AnyEvent, Rejected
 
 Lane = Literal["normal", "bulk"]
+Key = tuple[UUID, int]  # message_id and recipient_no
+
+DESTINATIONS_AT_ONCE = 200  # that one lease looks at
 
 _sql = postgres.load("sender")
 
 
+class NewDelivery(NamedTuple):
+    """A recipient's copy, in order of recipient_no."""
+
+    recipient: str
+    destination: str
+    address_key: str
+
+
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A request and its deliveries: (recipient, due, expiry) in order of recipient_no."""
+    """A request and its deliveries."""
 
     message_id: UUID
     digest: bytes
@@ -28,7 +41,7 @@ class NewRequest:
     body: bytes
     traceparent: str | None
     lane: Lane
-    recipients: Sequence[str]
+    deliveries: Sequence[NewDelivery]
     due_at: datetime
     expires_at: datetime
     park_unknown: bool
@@ -41,7 +54,11 @@ class Leased:
 
     message_id: UUID
     recipient_no: int
+    app: str
     recipient: str
+    destination: str
+    address_key: str
+    lane: Lane
     attempt: int
     fence: int
     expires_at: datetime
@@ -52,10 +69,40 @@ class Leased:
     traceparent: str | None
     accepted_at: datetime
 
+    @property
+    def key(self) -> Key:
+        """Which delivery it is."""
+        return self.message_id, self.recipient_no
+
+
+class Room(NamedTuple):
+    """How many attempts may begin: for destinations that are known, and for each of the others."""
+
+    closed: Sequence[str]
+    known: Mapping[str, int]
+    others: int
+
+
+class Settlement(NamedTuple):
+    """An outcome and the event that tells it; `final` if the remote server decided it, so that it counts even late."""
+
+    leased: Leased
+    outcome: Outcome
+    event: AnyEvent
+    final: bool
+
+
+class Unpublished(NamedTuple):
+    """An event of the outbox, encoded."""
+
+    seq: int
+    name: str
+    body: bytes
+
 
 class Queue:
-    """Every statement that the sender makes; `lease` and `doubt` are how long a delivery stays ours before and after
-    the final dot may be sent.
+    """Statements of the queue; `lease` and `doubt` are how long a delivery stays ours before and after the final dot
+    may be sent.
     """
 
     def __init__(self, pool: postgres.Pool, lease: timedelta, doubt: timedelta) -> None:
@@ -65,50 +112,71 @@ class Queue:
         """Insert what is new with its deliveries and events; answers the digests of what was there already."""
         ordered = sorted(requests, key=lambda request: request.message_id)  # in key order: no deadlock
         async with self._pool.acquire() as connection, connection.transaction():
-            columns = [(r.message_id, r.digest, r.app, r.body, r.traceparent) for r in ordered]
+            columns = [(r.message_id, r.digest, r.app, len(r.deliveries), r.body, r.traceparent) for r in ordered]
             rows = await connection.fetch(_sql["insert_requests"], *zip(*columns, strict=True))
             inserted = {row["message_id"] for row in rows}
             fresh = [request for request in ordered if request.message_id in inserted]
             if fresh:
                 await connection.execute(_sql["insert_deliveries"], *zip(*_deliveries(fresh), strict=True))
-                accepted = [events.encode(event) for request in fresh for event in request.accepted]
-                await connection.execute(_sql["insert_events"], accepted)
+                accepted = (event for request in fresh for event in request.accepted)
+                await connection.execute(_sql["insert_events"], *_outbox(accepted))
         known = [request.message_id for request in ordered if request.message_id not in inserted]
-        return (
-            {row["message_id"]: row["digest"] for row in await self._pool.fetch(_sql["known_digests"], known)}
-            if known
-            else {}
-        )
+        rows = await self._pool.fetch(_sql["known_digests"], known) if known else []
+        return {row["message_id"]: row["digest"] for row in rows}
 
-    async def lease(self, lane: Lane, count: int) -> list[Leased]:
-        """Up to `count` deliveries of a lane that are due."""
-        rows = await self._pool.fetch(_sql["lease"], lane, count, self._lease) if count > 0 else []
-        return [Leased(**row) for row in rows]
+    async def lease(self, lane: Lane, count: int, room: Room, after: str = "") -> list[Leased]:
+        """Up to `count` deliveries of a lane that are ready, shared evenly by the destinations after that name."""
+        known = list(room.known), list(room.known.values())
+        limits = (count, after, room.closed, *known, room.others, DESTINATIONS_AT_ONCE)
+        return [Leased(**row) for row in await self._pool.fetch(_sql["lease"], lane, *limits, self._lease)]
 
-    async def doubt(self, leased: Leased, address_key: str) -> bool:
-        """Commit that the final dot may be sent; False when the lease is lost or the address was suppressed."""
-        key = leased.message_id, leased.recipient_no, leased.fence
-        return bool(await self._pool.fetchval(_sql["doubt"], *key, self._doubt, address_key))
+    async def doubtful(self, count: int) -> list[Leased]:
+        """Up to `count` deliveries to whose final dot no reply came in time."""
+        return [Leased(**row) for row in await self._pool.fetch(_sql["doubtful"], count, self._doubt)]
 
-    async def settle(self, leased: Leased, outcome: Outcome, event: AnyEvent) -> bool:
-        """Record an outcome and its event together; False when the lease is lost: then another records."""
-        key = leased.message_id, leased.recipient_no
+    async def wake(self, count: int) -> int:
+        """Make ready what has waited for its time, and what a dead sender had leased; answers how many."""
+        return int((await self._pool.execute(_sql["wake"], count)).split()[1])
+
+    async def renew(self, leased: Iterable[Leased]) -> None:
+        """Hold these longer, as far as they are still ours and not in doubt."""
+        if held := _held(leased):
+            await self._pool.execute(_sql["renew"], *zip(*held, strict=True), self._lease)
+
+    async def suppressed(self, asked: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rejected]:
+        """Of these (address key, app) those that are not to be written to, and why."""
+        rows = await self._pool.fetch(_sql["suppressed"], *zip(*asked, strict=True))
+        return {(key, app): Rejected(**dict(zip(_EVIDENCE, why, strict=True))) for key, app, *why in rows}
+
+    async def doubt(self, leased: Sequence[Leased]) -> list[bool]:
+        """Commit that the final dot may be sent; False where the lease is lost, or the address was suppressed."""
+        rows = await self._pool.fetch(_sql["doubt"], *zip(*_held(leased), strict=True), self._doubt)
+        return _answers(leased, rows)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
+        """Record outcomes, each with its event; False where the lease is lost: then another records."""
+        ordered = sorted(settlements, key=lambda each: each.leased.key)
+        columns = [
+            (*each.leased.key, each.leased.fence, o.state, o.due_at, o.outcome_unknown, o.said, each.final)
+            for each in ordered
+            for o in (each.outcome,)
+        ]
         async with self._pool.acquire() as connection, connection.transaction():
-            state = outcome.state, outcome.due_at, outcome.outcome_unknown
-            if not await connection.fetchval(_sql["settle"], *key, leased.fence, *state):
-                return False
-            await connection.execute(_sql["insert_events"], [events.encode(event)])
-            if outcome.state == "done":
-                await connection.execute(_sql["drop_body"], leased.message_id)
-        return True
+            rows = await connection.fetch(_sql["settle"], *zip(*columns, strict=True))
+            settled = {(row[0], row[1]) for row in rows}
+            told = [each.event for each in ordered if each.leased.key in settled]
+            if told:
+                await connection.execute(_sql["insert_events"], *_outbox(told))
+        return _answers([each.leased for each in settlements], rows)
 
     @asynccontextmanager
-    async def outbox(self, count: int) -> AsyncIterator[list[AnyEvent]]:
+    async def outbox(self, count: int) -> AsyncIterator[list[Unpublished]]:
         """The oldest events not yet published; deleted when the block ends well."""
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(_sql["outbox_head"], count)
-            yield [events.decode(row["event"]) for row in rows]
-            await connection.execute(_sql["outbox_delete"], [row["seq"] for row in rows])
+            yield [Unpublished(*row) for row in rows]
+            if rows:
+                await connection.execute(_sql["outbox_delete"], [row["seq"] for row in rows])
 
     async def outbox_age(self) -> float:
         """Seconds since the oldest event not yet published was written; 0 without one."""
@@ -120,29 +188,26 @@ class Queue:
         assert row is not None
         return row["message_id"], row["digest"]
 
-    async def recipient(self, message_id: UUID, recipient_no: int) -> str | None:
-        """The address of a delivery of ours."""
-        address: str | None = await self._pool.fetchval(_sql["recipient"], message_id, recipient_no)
-        return address
 
-    async def suppress(self, address_key: str, address: str, evidence: Rejected) -> None:
-        """Add an address, unless the evidence is older than a lift."""
-        told = evidence.reason, evidence.since, evidence.evidence_event, evidence.evidence_message
-        await self._pool.execute(_sql["suppress"], address_key, address, *told)
-
-    async def lift_complaint(self, address_key: str, address: str, at: datetime) -> None:
-        """Undo the suppression that complaints up to this time made."""
-        await self._pool.execute(_sql["lift_complaint"], address_key, address, at)
-
-    async def suppression(self, address_key: str) -> Rejected | None:
-        """Why the address is not to be written to, or None."""
-        row = await self._pool.fetchrow(_sql["suppression"], address_key)
-        return Rejected(**row) if row else None
+_EVIDENCE = ("reason", "since", "until", "evidence_event", "evidence_message")
 
 
 def _deliveries(requests: Iterable[NewRequest]) -> list[tuple[object, ...]]:
     return [
-        (request.message_id, number, recipient, request.lane, request.due_at, request.expires_at, request.park_unknown)
-        for request in requests
-        for number, recipient in enumerate(request.recipients)
+        (r.message_id, number, r.app, *each, r.lane, r.due_at, r.expires_at, r.park_unknown)
+        for r in requests
+        for number, each in enumerate(r.deliveries)
     ]
+
+
+def _outbox(told: Iterable[AnyEvent]) -> tuple[Sequence[object], ...]:
+    return tuple(zip(*[(each.message_id, each.name, events.encode(each)) for each in told], strict=True))
+
+
+def _held(leased: Iterable[Leased]) -> list[tuple[UUID, int, int]]:
+    return sorted((*each.key, each.fence) for each in leased)  # in key order: no deadlock
+
+
+def _answers(asked: Iterable[Leased], rows: Iterable[asyncpg.Record]) -> list[bool]:
+    answered = {(row[0], row[1]) for row in rows}
+    return [each.key in answered for each in asked]

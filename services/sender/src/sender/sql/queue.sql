@@ -1,6 +1,6 @@
 -- name: insert_requests
-INSERT INTO requests (message_id, digest, app, body, traceparent)
-SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::bytea[], $5::text[])
+INSERT INTO requests (message_id, digest, app, open, body, traceparent)
+SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::bytea[], $6::text[])
 ON CONFLICT DO NOTHING
 RETURNING message_id
 
@@ -8,53 +8,121 @@ RETURNING message_id
 SELECT message_id, digest FROM requests WHERE message_id = ANY ($1::uuid[])
 
 -- name: insert_deliveries
-INSERT INTO deliveries (message_id, recipient_no, recipient, lane, due_at, expires_at, park_unknown)
-SELECT *
-FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::lane[], $5::timestamptz[], $6::timestamptz[], $7::boolean[])
+INSERT INTO deliveries
+    (message_id, recipient_no, app, recipient, destination, address_key, lane, state, due_at, expires_at, park_unknown)
+SELECT message_id, recipient_no, app, recipient, destination, address_key, lane,
+    CASE WHEN due_at <= now() THEN 'ready' ELSE 'waiting' END::delivery_state, due_at, expires_at, park_unknown
+FROM unnest(
+    $1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::lane[], $8::timestamptz[],
+    $9::timestamptz[], $10::boolean[]
+) AS new (message_id, recipient_no, app, recipient, destination, address_key, lane, due_at, expires_at, park_unknown)
 
 -- name: insert_events
-INSERT INTO outbox (event) SELECT unnest($1::bytea[])
+INSERT INTO outbox (message_id, name, event) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
 
 -- name: lease
--- One lane's share of what is due: fresh work, and leases that ran out. An in_doubt lease that ran out is an unknown outcome;
--- it stays in doubt until that is on the record, whoever dies before.
-WITH due AS (
-    SELECT message_id, recipient_no, state AS was
-    FROM deliveries
-    WHERE lane = $1 AND state IN ('ready', 'leased', 'in_doubt') AND due_at <= now()
-    ORDER BY due_at
+-- A lane's share ($2) of what is ready, spread evenly over the next destinations after $3, of which those that are $4 have
+-- no room, those that are $5 room for $6, and all others for $7.
+WITH RECURSIVE next AS (
+    (
+        SELECT destination FROM deliveries
+        WHERE state = 'ready' AND lane = $1 AND destination > $3 ORDER BY destination LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT d.destination FROM deliveries d
+        WHERE d.state = 'ready' AND d.lane = $1 AND d.destination > next.destination ORDER BY d.destination LIMIT 1
+    )
+    FROM next WHERE next.destination IS NOT NULL
+), open AS (
+    SELECT destination, coalesce(known.room, $7::int) AS room
+    FROM next LEFT JOIN unnest($5::text[], $6::int[]) AS known (name, room) ON name = destination
+    WHERE destination <> ALL ($4::text[]) AND NOT EXISTS (SELECT FROM pauses WHERE pauses.destination = next.destination)
+    LIMIT $8
+), due AS (
+    SELECT taken.* FROM open CROSS JOIN LATERAL (
+        SELECT message_id, recipient_no FROM deliveries d
+        WHERE d.state = 'ready' AND d.lane = $1 AND d.destination = open.destination
+        ORDER BY d.due_at
+        LIMIT least(open.room, greatest(1, $2::int / (SELECT count(*) FROM open)))
+        FOR UPDATE SKIP LOCKED
+    ) AS taken
+    WHERE NOT EXISTS (SELECT FROM pauses WHERE pauses.destination = '*')
     LIMIT $2
-    FOR UPDATE SKIP LOCKED
 )
 UPDATE deliveries d
-SET state = CASE due.was WHEN 'in_doubt' THEN due.was ELSE 'leased' END, due_at = now() + $3::interval, fence = d.fence + 1,
-    attempt = d.attempt + (due.was <> 'in_doubt')::int,
-    outcome_unknown = d.outcome_unknown OR due.was = 'in_doubt'
+SET state = 'leased', due_at = now() + $9::interval, fence = d.fence + 1, attempt = d.attempt + 1
 FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
-RETURNING d.message_id, d.recipient_no, d.recipient, d.attempt, d.fence, d.expires_at, d.outcome_unknown, d.park_unknown,
-    due.was = 'in_doubt' AS in_doubt, r.body, r.traceparent, r.accepted_at
+RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, r.body, r.traceparent, r.accepted_at
+
+-- name: doubtful
+-- No reply came in time: the outcome is unknown. They stay in doubt until that is on the record, whoever dies before.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state = 'in_doubt' AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d
+SET due_at = now() + $2::interval, fence = d.fence + 1, outcome_unknown = true
+FROM due JOIN requests r USING (message_id)
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, r.body, r.traceparent, r.accepted_at
+
+-- name: wake
+-- What waited for its time, and what was leased by a sender that died.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state IN ('waiting', 'leased') AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET state = 'ready' FROM due
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+
+-- name: renew
+UPDATE deliveries d SET due_at = now() + $4::interval
+FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
+WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
+
+-- name: suppressed
+SELECT asked.address_key, asked.app, s.reason, s.since, s.until, s.evidence_event, s.evidence_message
+FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS asked (address_key, app)
+JOIN active_suppressions s ON s.address_key = asked.address_key AND (s.app IS NULL OR s.app = asked.app)
 
 -- name: doubt
 -- The last look before the final dot: only who still holds the lease may go on, and never to a suppressed address.
-UPDATE deliveries
-SET state = 'in_doubt', due_at = now() + $4::interval
-WHERE message_id = $1 AND recipient_no = $2 AND fence = $3 AND state = 'leased'
-    AND NOT EXISTS (SELECT FROM suppressions WHERE address_key = $5 AND (lifted_at IS NULL OR since > lifted_at))
-RETURNING true
+UPDATE deliveries d SET state = 'in_doubt', due_at = now() + $4::interval
+FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
+WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
+    AND NOT EXISTS (
+        SELECT FROM active_suppressions s WHERE s.address_key = d.address_key AND (s.app IS NULL OR s.app = d.app)
+    )
+RETURNING d.message_id, d.recipient_no
 
 -- name: settle
-UPDATE deliveries
-SET state = $4::delivery_state, due_at = coalesce($5, due_at), outcome_unknown = outcome_unknown OR $6
-WHERE message_id = $1 AND recipient_no = $2 AND fence = $3 AND state IN ('leased', 'in_doubt')
-RETURNING true
-
--- name: drop_body
-UPDATE requests SET body = NULL
-WHERE message_id = $1 AND NOT EXISTS (SELECT FROM deliveries WHERE message_id = $1 AND state <> 'done')
+-- Who holds the lease records the outcome. A final reply counts even when it comes late: it calls the next attempt off,
+-- unless that is in doubt itself.
+WITH settled AS (
+    UPDATE deliveries d
+    SET state = new.state, due_at = coalesce(new.due_at, d.due_at), said = coalesce(new.said, d.said),
+        outcome_unknown = d.outcome_unknown OR new.outcome_unknown
+    FROM unnest(
+        $1::uuid[], $2::smallint[], $3::bigint[], $4::delivery_state[], $5::timestamptz[], $6::boolean[], $7::text[], $8::boolean[]
+    ) AS new (message_id, recipient_no, fence, state, due_at, outcome_unknown, said, final)
+    WHERE d.message_id = new.message_id AND d.recipient_no = new.recipient_no AND (
+        d.fence = new.fence AND d.state IN ('leased', 'in_doubt')
+        OR d.fence > new.fence AND new.final AND d.state NOT IN ('in_doubt', 'done')
+    )
+    RETURNING d.message_id, d.recipient_no, d.state
+), closed AS (
+    UPDATE requests r SET open = r.open - n, body = CASE WHEN r.open > n THEN r.body END
+    FROM (SELECT message_id, count(*) AS n FROM settled WHERE state = 'done' GROUP BY message_id) AS done
+    WHERE r.message_id = done.message_id
+)
+SELECT message_id, recipient_no FROM settled
 
 -- name: outbox_head
-SELECT seq, event FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED
+SELECT seq, name, event FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED
 
 -- name: outbox_delete
 DELETE FROM outbox WHERE seq = ANY ($1::bigint[])
