@@ -50,7 +50,7 @@ _OURS = {
 def _header_safe(text: str) -> str:
     # An encoded word hides line breaks from a look at the raw text, and the library would set them free.
     try:
-        decoded = str(make_header(decode_header(text)))
+        decoded = str(make_header(decode_header(text))) if "=?" in text else text
     except (MessageError, UnicodeError, LookupError, ValueError):
         raise ValueError("holds an encoded word that cannot be decoded; write the text as plain Unicode") from None
     if _CONTROL.search(text) or _CONTROL.search(decoded):
@@ -132,9 +132,9 @@ class SendRequest(BaseModel):
 
     @model_validator(mode="after")
     def _whole(self) -> SendRequest:
-        if faults := _of_the_whole(self.model_dump(include={"text", "html", "to", "cc", "bcc"})):
+        if faults := _of_the_whole(vars(self)):
             raise ValueError("; ".join(faults))
-        if len({normal(each.address) for each in self.recipients}) < len(self.recipients):
+        if len({normal(each.address) for each in self.recipients}) < len(self.to) + len(self.cc) + len(self.bcc):
             raise ValueError("names an address twice in to, cc and bcc; name each once")
         return self
 

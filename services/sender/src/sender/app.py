@@ -13,7 +13,11 @@ from yarl import URL
 from sender import deliver, feedback, intake, outbox, smtp
 from sender.api import api
 from sender.apps import Apps
+from sender.attempt import Sending
+from sender.batches import Batches
 from sender.door import Door
+from sender.pacing import Pacer
+from sender.routes import Route, Routes
 from sender.settings import SenderSettings
 from sender.store import Queue
 from tracepost import http, postgres, topology
@@ -29,13 +33,26 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     keyring = settings.keyring()
     amqp = settings.amqp_url.get_secret_value()
     arrived, recorded = asyncio.Event(), asyncio.Event()
-    relay = smtp.Relay(settings.relay_host, settings.relay_port, settings.hostname, settings.relay_timeout)
+    limits = smtp.Limits(settings.route_connections, settings.concurrency, settings.idle_seconds, settings.reuse)
+    routes = Routes(Route(settings.relay_host, settings.relay_port), settings.routes)
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
+        smtp.pooling(settings.hostname, limits, settings.timeouts()) as connections,
     ):
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
-        take = partial(intake.take, queue, publisher, settings, arrived, recorded)
+        take = partial(intake.take, intake.Intake(queue, publisher, keyring, settings, arrived, recorded))
+        sending = Sending(
+            queue,
+            keyring,
+            connections,
+            routes,
+            Pacer(settings.paces()),
+            settings,
+            Batches(queue.doubt, postgres.TRANSIENT),
+            Batches(queue.settle, postgres.TRANSIENT),
+            recorded,
+        )
         user = URL(amqp).user or "guest"
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
@@ -44,7 +61,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         async with (
             background(outbox.drain(queue, publisher, recorded)),
             http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
-            deliver.sending(deliver.Sending(queue, keyring, relay, settings, recorded), arrived),
+            deliver.sending(sending, arrived),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, queue, keyring)) as events,
             consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
             consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,

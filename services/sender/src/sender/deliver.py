@@ -1,83 +1,91 @@
-"""Sends what is due: lease, compose, speak SMTP, record the outcome."""
+"""Sends what is due: leases it in fair shares, has it attempted, and holds the leases meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 
 import structlog
 
-from sender import smtp
-from sender.compose import compose
-from sender.copies import links
-from sender.outcome import Attempt, Expired, Lost, Result, Suppressed, Unsendable, decide
-from sender.settings import SenderSettings
-from sender.store import Leased, Queue
-from tracepost import crash, metrics, postgres, requests
-from tracepost.events import Bounced, Deferred, event
-from tracepost.tokens import Keyring
+from sender import lanes
+from sender.attempt import Sending, attempt
+from sender.store import Key, Lane, Leased, Room
+from tracepost import postgres
+from tracepost.events import Rejected
+from tracepost.runner import background
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 1.0
-# A normal-lane request never waits for a bulk run: bulk may fill this share of the slots.
-BULK_SHARE = 0.5
+WOKEN_AT_ONCE = 1_000
+ENOUGH = 0.125  # of all slots: fewer that are free are not worth a look into the queue, while others are under way
 
 
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """What an attempt needs."""
+@dataclass
+class Desk:
+    """What is under way, and where the next share of each lane begins."""
 
-    queue: Queue
-    keyring: Keyring
-    relay: smtp.Relay
-    settings: SenderSettings
-    recorded: asyncio.Event  # set when an outcome waits in the outbox
+    work: Sending
+    arrived: asyncio.Event
+    group: asyncio.TaskGroup
+    under_way: dict[Key, Leased]
+    after: dict[Lane, str] = field(default_factory=lambda: {"normal": "", "bulk": ""})
+    more: bool = True  # there was more in the queue than could be taken
+
+    def begin(self, leased: Leased, evidence: Rejected | None) -> None:
+        """Start an attempt; its end makes room for another."""
+        self.under_way[leased.key] = leased
+        self.work.pacer.begin(leased.destination, time.monotonic())
+        self.group.create_task(self._attempt(leased, evidence))
+
+    async def _attempt(self, leased: Leased, evidence: Rejected | None) -> None:
+        try:
+            await attempt(self.work, leased, evidence)
+        except postgres.TRANSIENT as error:
+            log.warning("attempt not recorded", message_id=leased.message_id, reason=repr(error))
+        except Exception:
+            # What fails here is found again when the lease runs out.
+            log.exception("attempt failed", message_id=leased.message_id, attempt=leased.attempt)
+        finally:
+            self.under_way.pop(leased.key, None)
+            if self.more:
+                self.arrived.set()
 
 
 @asynccontextmanager
 async def sending(work: Sending, arrived: asyncio.Event) -> AsyncIterator[None]:
     """Send what is due until the block ends, then finish the attempts that run."""
     stopping = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_lease_and_send(work, arrived, stopping))
+    under_way: dict[Key, Leased] = {}
+    async with (
+        background(work.doubts.run()),
+        background(work.settlements.run()),
+        background(_hold(work, under_way)),
+        asyncio.TaskGroup() as group,
+    ):
+        desk = Desk(work, arrived, group, under_way)
+        group.create_task(_lease_and_begin(desk, stopping))
+        group.create_task(_watch_the_time(desk, stopping))
         try:
             yield
         finally:
-            log.info("finishing attempts")
+            log.info("finishing attempts", under_way=len(under_way))
             stopping.set()
             arrived.set()
 
 
-async def _lease_and_send(work: Sending, arrived: asyncio.Event, stopping: asyncio.Event) -> None:
-    running: set[asyncio.Task[None]] = set()
-
-    def done(task: asyncio.Task[None]) -> None:
-        running.discard(task)
-        arrived.set()
-
-    async with asyncio.TaskGroup() as group:
-        while not stopping.is_set():
-            arrived.clear()
-            for leased in await _due(work, work.settings.concurrency - len(running)):
-                task = group.create_task(_attempt(work, leased))
-                running.add(task)
-                task.add_done_callback(done)
-            await _any_of(arrived, POLL_SECONDS)
-
-
-async def _due(work: Sending, free: int) -> list[Leased]:
-    try:
-        urgent = await work.queue.lease("normal", free)
-        bulk = await work.queue.lease("bulk", int((free - len(urgent)) * BULK_SHARE))
-    except postgres.TRANSIENT as error:
-        log.warning("cannot lease", reason=repr(error))
-        return []
-    return urgent + bulk
+async def _lease_and_begin(desk: Desk, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
+        desk.arrived.clear()
+        try:
+            await _take(desk)
+        except postgres.TRANSIENT as error:
+            log.warning("cannot lease", reason=repr(error))
+        await _any_of(desk.arrived, POLL_SECONDS)
 
 
 async def _any_of(event: asyncio.Event, seconds: float) -> None:
@@ -86,79 +94,57 @@ async def _any_of(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-async def _attempt(work: Sending, leased: Leased) -> None:
-    """One attempt to its recorded end; what fails here is found again when the lease runs out."""
-    started = time.monotonic()
-    crash.point("sender.leased")
-    try:
-        result = await _result(work, leased)
-        if result is not None:
-            await _record(work, leased, result)
-    except postgres.TRANSIENT as error:
-        log.warning("attempt not recorded", message_id=leased.message_id, reason=repr(error))
-    except Exception:
-        log.exception("attempt failed", message_id=leased.message_id, attempt=leased.attempt)
-    metrics.SMTP_SECONDS.observe(time.monotonic() - started)
+async def _take(desk: Desk) -> None:
+    """Begin as much as there is room for, the normal lane first."""
+    concurrency = desk.work.settings.concurrency
+    under_way = Counter(leased.lane for leased in desk.under_way.values())
+    slots = lanes.free(concurrency, under_way["normal"], under_way["bulk"])
+    if under_way and slots.normal < concurrency * ENOUGH:
+        return
+    normal = await _lease(desk, "normal", slots.normal)
+    bulk = await _lease(desk, "bulk", min(slots.bulk, slots.normal - len(normal)))
+    leased = normal + bulk
+    desk.more = len(leased) == slots.normal or bool(desk.work.pacer.closed(time.monotonic()))
+    asked = {(each.address_key, each.app) for each in leased}
+    evidence = await desk.work.queue.suppressed(asked) if asked else {}
+    for each in leased:
+        desk.begin(each, evidence.get((each.address_key, each.app)))
 
 
-async def _result(work: Sending, leased: Leased) -> Result | None:
-    """What became of the attempt; None when it is no longer ours."""
-    if leased.in_doubt:
-        return Lost("the sender stopped between the final dot and the reply", work.relay.host)
-    if datetime.now(UTC) > leased.expires_at:
-        return Expired()
-    address_key = work.keyring.address_key(leased.recipient)
-    if evidence := await work.queue.suppression(address_key):
-        return Suppressed(evidence)
-    try:
-        return_path, message = _copy(work, leased)
-    except Exception as error:  # whatever it is, the next attempt would meet it again
-        log.exception("cannot compose", message_id=leased.message_id)
-        return Unsendable(repr(error))
-    try:
-        async with smtp.transaction(work.relay) as session:
-            await session.envelope(return_path, leased.recipient)
-            crash.point("sender.before-doubt")
-            if not await work.queue.doubt(leased, address_key):
-                evidence = await work.queue.suppression(address_key)
-                return Suppressed(evidence) if evidence else None
-            crash.point("sender.in-doubt")
-            return await session.message(message)
-    except smtp.Failed as error:
-        return error.result
+async def _lease(desk: Desk, lane: Lane, count: int) -> list[Leased]:
+    if count <= 0:
+        return []
+    now, pacer = time.monotonic(), desk.work.pacer
+    room = Room(pacer.closed(now), pacer.room(now), pacer.limits.initial)
+    leased = await desk.work.queue.lease(lane, count, room, desk.after[lane])
+    # A share that was too small for all destinations is followed by one that begins after them.
+    last = max((each.destination for each in leased), default="") if len(leased) == count else ""
+    if not leased and desk.after[lane]:
+        desk.after[lane] = ""
+        return await _lease(desk, lane, count)
+    desk.after[lane] = last
+    return leased
 
 
-def _copy(work: Sending, leased: Leased) -> tuple[str, bytes]:
-    """The recipient's own return path and message."""
-    request, settings = requests.stored(leased.body), work.settings
-    own = links(
-        work.keyring,
-        leased.message_id,
-        leased.recipient_no,
-        leased.recipient,
-        request.track_opens or settings.track_opens,
-        settings.bounce_domain,
-        settings.pixel_url,
-    )
-    return f"{own.return_token}@{settings.bounce_domain}", compose(request, own, leased.accepted_at)
+async def _watch_the_time(desk: Desk, stopping: asyncio.Event) -> None:
+    """Make ready what has waited, and put on the record what stayed in doubt."""
+    queue = desk.work.queue
+    while not stopping.is_set():
+        try:
+            while await queue.wake(WOKEN_AT_ONCE):
+                desk.arrived.set()
+            for each in await queue.doubtful(desk.work.settings.concurrency):
+                desk.begin(each, None)
+        except postgres.TRANSIENT as error:
+            log.warning("cannot look at what is due", reason=repr(error))
+        await _any_of(stopping, POLL_SECONDS)
 
 
-async def _record(work: Sending, leased: Leased, result: Result) -> None:
-    now = datetime.now(UTC)
-    attempt = Attempt(
-        number=leased.attempt,
-        expires_at=leased.expires_at,
-        outcome_unknown=leased.outcome_unknown,
-        park_unknown=leased.park_unknown,
-        retry_minutes=work.settings.retry_minutes,
-    )
-    outcome = decide(result, attempt, now)
-    told = event(
-        "sender", leased.message_id, leased.recipient_no, outcome.data, time=now, traceparent=leased.traceparent
-    )
-    if await work.queue.settle(leased, outcome, told):
-        crash.point("sender.settled")
-        work.recorded.set()
-        cause = outcome.data.bounce_class if isinstance(outcome.data, Bounced | Deferred) else "none"
-        metrics.ATTEMPTS.labels(told.name, cause).inc()
-        log.info("attempt", message_id=leased.message_id, attempt=leased.attempt, outcome=told.name, bounce_class=cause)
+async def _hold(work: Sending, under_way: Mapping[Key, Leased]) -> None:
+    """Renew the leases of what is under way."""
+    while True:
+        await asyncio.sleep(work.settings.lease_seconds / 3)
+        try:
+            await work.queue.renew(list(under_way.values()))
+        except postgres.TRANSIENT as error:
+            log.warning("cannot renew leases", reason=repr(error))

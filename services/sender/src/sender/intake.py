@@ -15,12 +15,13 @@ from pydantic_core import to_json
 from sender.apps import APP_HEADER, Apps
 from sender.copies import rfc_message_id
 from sender.settings import SenderSettings
-from sender.store import Lane, NewRequest, Queue
+from sender.store import Lane, NewDelivery, NewRequest, Queue
 from tracepost import crash, requests
 from tracepost.broker import Codec, Incoming, Publisher, answer
 from tracepost.events import Accepted, AnyEvent, Tracking, event
 from tracepost.problems import Problem
 from tracepost.requests import SendRequest
+from tracepost.tokens import Keyring
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 
@@ -61,32 +62,37 @@ def _decode(lane: Lane, apps: Apps, message: Incoming) -> list[Submission]:
     ]
 
 
-async def take(
-    queue: Queue,
-    publisher: Publisher,
-    settings: SenderSettings,
-    arrived: asyncio.Event,
-    recorded: asyncio.Event,
-    batch: Sequence[Submission],
-) -> Mapping[int, Problem]:
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """What requests are taken with."""
+
+    queue: Queue
+    publisher: Publisher
+    keyring: Keyring
+    settings: SenderSettings
+    arrived: asyncio.Event  # set when there is something to send
+    recorded: asyncio.Event  # set when an event waits in the outbox
+
+
+async def take(intake: Intake, batch: Sequence[Submission]) -> Mapping[int, Problem]:
     """Insert a batch; the same id with the same content again does nothing, with other content it is refused."""
     now = datetime.now(UTC)
-    new = [_new(each, settings, now) for each in batch]
+    new = [_new(each, intake, now) for each in batch]
     first = {each.message_id: each for each in reversed(new)}
-    known = await queue.insert(list(first.values()))
+    known = await intake.queue.insert(list(first.values()))
     crash.point("sender.intake-committed")
-    arrived.set()
-    recorded.set()
+    intake.arrived.set()
+    intake.recorded.set()
     digests = {message_id: known.get(message_id, each.digest) for message_id, each in first.items()}
     conflicts = {index: _conflict() for index, each in enumerate(new) if each.digest != digests[each.message_id]}
     for index, each in enumerate(batch):
         if index not in conflicts:
-            await _tell(publisher, each, settings.bounce_domain)
+            await _tell(intake.publisher, each, intake.settings.bounce_domain)
     crash.point("sender.answered")
     return conflicts
 
 
-def _new(submission: Submission, settings: SenderSettings, now: datetime) -> NewRequest:
+def _new(submission: Submission, intake: Intake, now: datetime) -> NewRequest:
     request = submission.request
     due = max(now, request.send_at or now)
     return NewRequest(
@@ -96,11 +102,14 @@ def _new(submission: Submission, settings: SenderSettings, now: datetime) -> New
         body=submission.body,
         traceparent=submission.traceparent,
         lane=submission.lane,
-        recipients=[recipient.address for recipient in request.recipients],
+        deliveries=[
+            NewDelivery(each.address, each.domain, intake.keyring.address_key(each.address))
+            for each in request.recipients
+        ],
         due_at=due,
         expires_at=due + timedelta(seconds=request.expires_after),
         park_unknown=request.on_unknown == "park",
-        accepted=_accepted(submission, settings, now),
+        accepted=_accepted(submission, intake.settings, now),
     )
 
 

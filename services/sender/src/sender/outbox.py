@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 
 import structlog
+from aio_pika import Message
 
 from sender.store import Queue
-from tracepost import crash, metrics, postgres
+from tracepost import crash, events, metrics, postgres
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
+from tracepost.topology import EVENTS
 
 log = structlog.get_logger()
 
@@ -38,8 +42,16 @@ async def drain(queue: Queue, publisher: Publisher, recorded: asyncio.Event) -> 
 
 async def flush(queue: Queue, publisher: Publisher) -> int:
     """Publish one batch; answers how many events it had."""
-    async with queue.outbox(BATCH) as events:
-        await asyncio.gather(*(publisher.publish(event) for event in events))
-        if events:
+    async with queue.outbox(BATCH) as unpublished:
+        by_name: defaultdict[str, list[bytes]] = defaultdict(list)
+        for each in unpublished:
+            by_name[each.name].append(each.body)
+        await asyncio.gather(*(_publish(publisher, name, bodies) for name, bodies in by_name.items()))
+        if unpublished:
             crash.point("sender.outbox-published")
-        return len(events)
+        return len(unpublished)
+
+
+async def _publish(publisher: Publisher, name: str, bodies: Sequence[bytes]) -> None:
+    batch = Message(events.join(bodies), content_type=events.BATCH_TYPE)
+    await publisher.send(batch, EVENTS, name)

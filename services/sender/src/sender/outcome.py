@@ -75,10 +75,11 @@ class Attempt:
 class Outcome:
     """The delivery's next state, when it is due if it is ready, and the event that tells it."""
 
-    state: Literal["ready", "parked", "done"]
+    state: Literal["waiting", "parked", "done"]
     data: Data
     due_at: datetime | None = None
     outcome_unknown: bool = False
+    said: str | None = None
 
 
 def decide(result: Result, attempt: Attempt, now: datetime) -> Outcome:
@@ -115,7 +116,7 @@ def _again(refusal: dict[str, Any], attempt: Attempt, now: datetime) -> Outcome:
             Bounced(**refusal | {"category": "expired", "bounce_class": "soft", "rule": "expired"}),
             outcome_unknown=unknown,
         )
-    return Outcome("ready", Deferred(**refusal, next_attempt_at=due), due, unknown)
+    return Outcome("waiting", Deferred(**refusal, next_attempt_at=due), due, unknown)
 
 
 def _given_up(attempt: Attempt, diagnostic: str) -> dict[str, Any]:

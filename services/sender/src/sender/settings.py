@@ -6,6 +6,8 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field
 
+from sender import routes
+from sender.routes import Route
 from tracepost.events import Tracking
 from tracepost.settings import ApiSettings, DatabaseSettings, Port, Seconds, parts
 
@@ -13,6 +15,11 @@ Minutes = Annotated[
     tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(parts)
 ]
 
+def _routes(told: object) -> object:
+    return told if isinstance(told, dict) else routes.read(parts(told))
+
+
+RouteTable = Annotated[dict[str, Route], BeforeValidator(_routes)]
 Names = Annotated[tuple[str, ...], BeforeValidator(parts)]
 
 
@@ -25,7 +32,12 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     api_port: Port = 8101
     relay_host: str = Field("127.0.0.1", description="the mail server that takes our mail")
     relay_port: Port = 25
-    relay_timeout: Seconds = 60.0
+    routes: RouteTable = Field({}, description="destinations whose mail goes elsewhere: example.org=mail.example.org:25, …")
+    route_connections: Annotated[int, Field(ge=1)] = Field(100, description="at once to one mail server")
+    destination_attempts: Annotated[int, Field(ge=1)] = Field(20, description="at once to one destination, at most")
+    idle_seconds: Seconds = Field(30.0, description="how long a connection that is not used is kept")
+    reuse: Annotated[int, Field(ge=1)] = Field(200, description="messages over one connection")
+    relay_timeout: Seconds = Field(300.0, description="the longest wait for a reply; the final dot's is twice that")
     hostname: str = Field("localhost", description="our name in EHLO")
     bounce_domain: str = Field(description="the domain of return paths; its MX is bounce-ingest")
     pixel_url: str = Field(description="where recipients reach the pixel, e.g. https://pixel.example.org")
@@ -35,7 +47,7 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     )
     app_header_users: Names = Field((), description="AMQP users besides our own whose tracepost-app header is believed")
     status_url: str = Field("", description="where clients reach status-store, for the Location of a new message")
-    concurrency: Annotated[int, Field(ge=1)] = 50
+    concurrency: Annotated[int, Field(ge=1)] = Field(200, description="attempts at once")
     # Both outlast what they guard: an attempt up to DATA, and the ten minutes that RFC 5321 gives the final dot.
     lease_seconds: Seconds = Field(600.0, description="how long an attempt may take up to the final dot")
     doubt_seconds: Seconds = Field(900.0, description="how long the reply to the final dot is waited for")

@@ -1,0 +1,130 @@
+"""One attempt to its recorded end: compose, speak SMTP, look once more before the final dot, record the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from sender import smtp
+from sender.batches import Batches
+from sender.compose import compose
+from sender.copies import links
+from sender.outcome import Attempt, Expired, Lost, Outcome, Reply, Result, Suppressed, Unsendable, decide
+from sender.pacing import Pacer, felt
+from sender.routes import Routes
+from sender.settings import SenderSettings
+from sender.store import Leased, Queue, Settlement
+from tracepost import crash, metrics, requests
+from tracepost.events import Bounced, Deferred, Rejected, event
+from tracepost.tokens import Keyring
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What attempts are made with."""
+
+    queue: Queue
+    keyring: Keyring
+    pool: smtp.Pool
+    routes: Routes
+    pacer: Pacer
+    settings: SenderSettings
+    doubts: Batches[Leased, bool]
+    settlements: Batches[Settlement, bool]
+    recorded: asyncio.Event  # set when an outcome waits in the outbox
+
+
+async def attempt(work: Sending, leased: Leased, evidence: Rejected | None) -> None:
+    """Make it; `evidence` says why the address is not to be written to, if so."""
+    started = time.monotonic()
+    crash.point("sender.leased")
+    result = await _result(work, leased, evidence)
+    if result is not None:
+        work.pacer.end(leased.destination, felt(result), time.monotonic())
+        await _record(work, leased, result)
+    metrics.SMTP_SECONDS.observe(time.monotonic() - started)
+
+
+async def _result(work: Sending, leased: Leased, evidence: Rejected | None) -> Result | None:
+    """What became of the attempt; None when it is no longer ours."""
+    route = work.routes.to(leased.destination)
+    if leased.in_doubt:
+        return Lost("no reply to the final dot was recorded", route.name)
+    if datetime.now(UTC) > leased.expires_at:
+        return Expired()
+    if evidence:
+        return Suppressed(evidence)
+    try:
+        envelope, message = _copy(work, leased)
+    except Exception as error:  # whatever it is, the next attempt would meet it again
+        log.exception("cannot compose", message_id=leased.message_id)
+        return Unsendable(repr(error))
+    try:
+        async with work.pool.transaction(route) as transaction:
+            await transaction.envelope(envelope)
+            crash.point("sender.before-doubt")
+            if await work.doubts.do(leased):
+                crash.point("sender.in-doubt")
+                return await transaction.message(message)
+    except smtp.Failed as error:
+        return error.result
+    return await _forbidden(work, leased)
+
+
+async def _forbidden(work: Sending, leased: Leased) -> Suppressed | None:
+    """Why the last look said no: suppressed meanwhile, or cancelled, or taken over by another sender."""
+    asked = leased.address_key, leased.app
+    evidence = (await work.queue.suppressed([asked])).get(asked)
+    return Suppressed(evidence) if evidence else None
+
+
+def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
+    """The recipient's own return path and message."""
+    request, settings = requests.stored(leased.body), work.settings
+    own = links(
+        work.keyring,
+        leased.message_id,
+        leased.recipient_no,
+        leased.recipient,
+        request.track_opens or settings.track_opens,
+        settings.bounce_domain,
+        settings.pixel_url,
+    )
+    message = compose(request, own, leased.accepted_at)
+    return smtp.Envelope(f"{own.return_token}@{settings.bounce_domain}", leased.recipient, len(message)), message
+
+
+async def _record(work: Sending, leased: Leased, result: Result) -> None:
+    now = datetime.now(UTC)
+    made = Attempt(
+        number=leased.attempt,
+        expires_at=leased.expires_at,
+        outcome_unknown=leased.outcome_unknown,
+        park_unknown=leased.park_unknown,
+        retry_minutes=work.settings.retry_minutes,
+    )
+    outcome = decide(result, made, now)
+    told = event(
+        "sender", leased.message_id, leased.recipient_no, outcome.data, time=now, traceparent=leased.traceparent
+    )
+    if await work.settlements.do(Settlement(leased, outcome, told, _is_final(result))):
+        crash.point("sender.settled")
+        work.recorded.set()
+        _tell(leased, outcome, told.name)
+
+
+def _is_final(result: Result) -> bool:
+    """Whether the remote server has decided, after the final dot: that holds whoever has the lease by now."""
+    return isinstance(result, Reply) and result.stage == "data" and not 400 <= result.code < 500
+
+
+def _tell(leased: Leased, outcome: Outcome, name: str) -> None:
+    cause = outcome.data.bounce_class if isinstance(outcome.data, Bounced | Deferred) else "none"
+    metrics.ATTEMPTS.labels(name, cause).inc()
+    log.info("attempt", message_id=leased.message_id, attempt=leased.attempt, outcome=name, bounce_class=cause)
