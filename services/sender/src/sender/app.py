@@ -49,6 +49,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             routes,
             Pacer(settings.paces()),
             settings,
+            Batches(queue.suppressed, postgres.TRANSIENT),
             Batches(queue.doubt, postgres.TRANSIENT),
             Batches(queue.settle, postgres.TRANSIENT),
             recorded,

@@ -35,31 +35,32 @@ class Sending:
     routes: Routes
     pacer: Pacer
     settings: SenderSettings
+    looks: Batches[tuple[str, str], Rejected | None]
     doubts: Batches[Leased, bool]
     settlements: Batches[Settlement, bool]
     recorded: asyncio.Event  # set when an outcome waits in the outbox
 
 
-async def attempt(work: Sending, leased: Leased, evidence: Rejected | None) -> None:
-    """Make it; `evidence` says why the address is not to be written to, if so."""
+async def attempt(work: Sending, leased: Leased) -> None:
+    """Make it, from the look at the suppression list to the recorded outcome."""
     started = time.monotonic()
     crash.point("sender.leased")
-    result = await _result(work, leased, evidence)
+    result = await _result(work, leased)
     if result is not None:
         work.pacer.end(leased.destination, felt(result), time.monotonic())
         await _record(work, leased, result)
     metrics.SMTP_SECONDS.observe(time.monotonic() - started)
 
 
-async def _result(work: Sending, leased: Leased, evidence: Rejected | None) -> Result | None:
+async def _result(work: Sending, leased: Leased) -> Result | None:
     """What became of the attempt; None when it is no longer ours."""
     route = work.routes.to(leased.destination)
     if leased.in_doubt:
         return Lost("no reply to the final dot was recorded", route.name)
     if datetime.now(UTC) > leased.expires_at:
         return Expired()
-    if evidence:
-        return Suppressed(evidence)
+    if suppressed := await _suppressed(work, leased):
+        return suppressed
     try:
         envelope, message = _copy(work, leased)
     except Exception as error:  # whatever it is, the next attempt would meet it again
@@ -74,13 +75,12 @@ async def _result(work: Sending, leased: Leased, evidence: Rejected | None) -> R
                 return await transaction.message(message)
     except smtp.Failed as error:
         return error.result
-    return await _forbidden(work, leased)
+    # The last look said no: suppressed meanwhile, or cancelled, or taken over by another sender.
+    return await _suppressed(work, leased)
 
 
-async def _forbidden(work: Sending, leased: Leased) -> Suppressed | None:
-    """Why the last look said no: suppressed meanwhile, or cancelled, or taken over by another sender."""
-    asked = leased.address_key, leased.app
-    evidence = (await work.queue.suppressed([asked])).get(asked)
+async def _suppressed(work: Sending, leased: Leased) -> Suppressed | None:
+    evidence = await work.looks.do((leased.address_key, leased.app))
     return Suppressed(evidence) if evidence else None
 
 

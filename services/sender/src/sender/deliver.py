@@ -15,14 +15,12 @@ from sender import lanes
 from sender.attempt import Sending, attempt
 from sender.store import Key, Lane, Leased, Room
 from tracepost import postgres
-from tracepost.events import Rejected
 from tracepost.runner import background
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 1.0
 WOKEN_AT_ONCE = 1_000
-ENOUGH = 0.125  # of all slots: fewer that are free are not worth a look into the queue, while others are under way
 
 
 @dataclass
@@ -34,17 +32,17 @@ class Desk:
     group: asyncio.TaskGroup
     under_way: dict[Key, Leased]
     after: dict[Lane, str] = field(default_factory=lambda: {"normal": "", "bulk": ""})
-    more: bool = True  # there was more in the queue than could be taken
+    more: bool = True  # the last look into the queue found something, or was kept from it
 
-    def begin(self, leased: Leased, evidence: Rejected | None) -> None:
+    def begin(self, leased: Leased) -> None:
         """Start an attempt; its end makes room for another."""
         self.under_way[leased.key] = leased
         self.work.pacer.begin(leased.destination, time.monotonic())
-        self.group.create_task(self._attempt(leased, evidence))
+        self.group.create_task(self._attempt(leased))
 
-    async def _attempt(self, leased: Leased, evidence: Rejected | None) -> None:
+    async def _attempt(self, leased: Leased) -> None:
         try:
-            await attempt(self.work, leased, evidence)
+            await attempt(self.work, leased)
         except postgres.TRANSIENT as error:
             log.warning("attempt not recorded", message_id=leased.message_id, reason=repr(error))
         except Exception:
@@ -62,6 +60,7 @@ async def sending(work: Sending, arrived: asyncio.Event) -> AsyncIterator[None]:
     stopping = asyncio.Event()
     under_way: dict[Key, Leased] = {}
     async with (
+        background(work.looks.run()),
         background(work.doubts.run()),
         background(work.settlements.run()),
         background(_hold(work, under_way)),
@@ -96,19 +95,11 @@ async def _any_of(event: asyncio.Event, seconds: float) -> None:
 
 async def _take(desk: Desk) -> None:
     """Begin as much as there is room for, the normal lane first."""
-    concurrency = desk.work.settings.concurrency
     under_way = Counter(leased.lane for leased in desk.under_way.values())
-    slots = lanes.free(concurrency, under_way["normal"], under_way["bulk"])
-    if under_way and slots.normal < concurrency * ENOUGH:
-        return
+    slots = lanes.free(desk.work.settings.concurrency, under_way["normal"], under_way["bulk"])
     normal = await _lease(desk, "normal", slots.normal)
     bulk = await _lease(desk, "bulk", min(slots.bulk, slots.normal - len(normal)))
-    leased = normal + bulk
-    desk.more = len(leased) == slots.normal or bool(desk.work.pacer.closed(time.monotonic()))
-    asked = {(each.address_key, each.app) for each in leased}
-    evidence = await desk.work.queue.suppressed(asked) if asked else {}
-    for each in leased:
-        desk.begin(each, evidence.get((each.address_key, each.app)))
+    desk.more = bool(normal or bulk or desk.work.pacer.closed(time.monotonic()))
 
 
 async def _lease(desk: Desk, lane: Lane, count: int) -> list[Leased]:
@@ -123,6 +114,8 @@ async def _lease(desk: Desk, lane: Lane, count: int) -> list[Leased]:
         desk.after[lane] = ""
         return await _lease(desk, lane, count)
     desk.after[lane] = last
+    for each in leased:
+        desk.begin(each)
     return leased
 
 
@@ -134,7 +127,7 @@ async def _watch_the_time(desk: Desk, stopping: asyncio.Event) -> None:
             while await queue.wake(WOKEN_AT_ONCE):
                 desk.arrived.set()
             for each in await queue.doubtful(desk.work.settings.concurrency):
-                desk.begin(each, None)
+                desk.begin(each)
         except postgres.TRANSIENT as error:
             log.warning("cannot look at what is due", reason=repr(error))
         await _any_of(stopping, POLL_SECONDS)

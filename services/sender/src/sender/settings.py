@@ -15,6 +15,7 @@ Minutes = Annotated[
     tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(parts)
 ]
 
+
 def _routes(told: object) -> object:
     return told if isinstance(told, dict) else routes.read(parts(told))
 
@@ -32,7 +33,9 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     api_port: Port = 8101
     relay_host: str = Field("127.0.0.1", description="the mail server that takes our mail")
     relay_port: Port = 25
-    routes: RouteTable = Field({}, description="destinations whose mail goes elsewhere: example.org=mail.example.org:25, …")
+    routes: RouteTable = Field(
+        {}, description="destinations whose mail goes elsewhere: example.org=mail.example.org:25, …"
+    )
     route_connections: Annotated[int, Field(ge=1)] = Field(100, description="at once to one mail server")
     destination_attempts: Annotated[int, Field(ge=1)] = Field(20, description="at once to one destination, at most")
     idle_seconds: Seconds = Field(30.0, description="how long a connection that is not used is kept")

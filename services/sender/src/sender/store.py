@@ -143,10 +143,11 @@ class Queue:
         if held := _held(leased):
             await self._pool.execute(_sql["renew"], *zip(*held, strict=True), self._lease)
 
-    async def suppressed(self, asked: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Rejected]:
-        """Of these (address key, app) those that are not to be written to, and why."""
+    async def suppressed(self, asked: Sequence[tuple[str, str]]) -> list[Rejected | None]:
+        """For each address key and app: why it is not to be written to, if so."""
         rows = await self._pool.fetch(_sql["suppressed"], *zip(*asked, strict=True))
-        return {(key, app): Rejected(**dict(zip(_EVIDENCE, why, strict=True))) for key, app, *why in rows}
+        found = {(key, app): Rejected(**dict(zip(_EVIDENCE, why, strict=True))) for key, app, *why in rows}
+        return [found.get(each) for each in asked]
 
     async def doubt(self, leased: Sequence[Leased]) -> list[bool]:
         """Commit that the final dot may be sent; False where the lease is lost, or the address was suppressed."""
