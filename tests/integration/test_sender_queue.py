@@ -1,11 +1,11 @@
-"""The outbound queue against a real PostgreSQL: who may send, who may record, and what is never lost."""
+"""The outbound queue against a real PostgreSQL: who may send, who may record, in which order; nothing is lost."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -13,21 +13,37 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from sender.outcome import Outcome
-from sender.store import Leased, NewRequest, Queue
+from sender.store import Lane, Leased, NewDelivery, NewRequest, Queue, Room, Settlement
 from tracepost import events, postgres
-from tracepost.events import Accepted, Delivered, Rejected, event
+from tracepost.events import Accepted, Bounced, Deferred, Delivered, event
+from tracepost.postgres import Pool
 from tracepost.runner import Unavailable
 
 NOW = datetime.now(UTC)
+ALL = Room((), {}, 1_000)
 
 
 @pytest.fixture
-async def queue(database: str) -> AsyncIterator[Queue]:
+async def pool(database: str) -> AsyncIterator[Pool]:
     async with postgres.connected(database, "sender") as pool:
-        yield Queue(pool, lease=timedelta(minutes=10), doubt=timedelta(minutes=15))
+        for table in ("requests", "deliveries"):
+            await pool.execute(f"CREATE TABLE {table}_all PARTITION OF {table} DEFAULT")
+        yield pool
 
 
-def new(recipients: int = 1, digest: bytes = b"d", message_id: UUID | None = None) -> NewRequest:
+@pytest.fixture
+def queue(pool: Pool) -> Queue:
+    return Queue(pool, lease=timedelta(minutes=10), doubt=timedelta(minutes=15))
+
+
+def new(
+    recipients: int = 1,
+    digest: bytes = b"d",
+    message_id: UUID | None = None,
+    destination: str = "example.test",
+    lane: Lane = "normal",
+    due_at: datetime = NOW,
+) -> NewRequest:
     message_id = message_id or uuid7()
     accepted = Accepted(
         recipient="a@example.test",
@@ -46,28 +62,57 @@ def new(recipients: int = 1, digest: bytes = b"d", message_id: UUID | None = Non
         app="app",
         body=b"{}",
         traceparent=None,
-        lane="normal",
-        recipients=[f"r{number}@example.test" for number in range(recipients)],
-        due_at=NOW,
+        lane=lane,
+        deliveries=[NewDelivery(f"r{n}@{destination}", destination, f"key-{n}") for n in range(recipients)],
+        due_at=due_at,
         expires_at=NOW + timedelta(days=3),
         park_unknown=False,
         accepted=[event("sender", message_id, number, accepted) for number in range(recipients)],
     )
 
 
+async def lease(queue: Queue, count: int = 1, lane: Lane = "normal", room: Room = ALL) -> list[Leased]:
+    return await queue.lease(lane, count, room)
+
+
+async def one(queue: Queue) -> Leased:
+    [leased] = await lease(queue)
+    return leased
+
+
 async def outbox(queue: Queue) -> list[str]:
     async with queue.outbox(1000) as found:
-        return [f"{each.name} {each.subject}" for each in found]
+        return [f"{each.name} {events.decode(each.body).subject}" for each in found]
 
 
-def delivered(leased: Leased) -> events.AnyEvent:
-    return event("sender", leased.message_id, leased.recipient_no, Delivered(origin="smtp"))
+def delivered(leased: Leased) -> Settlement:
+    return told(leased, Outcome("done", Delivered(origin="smtp")), final=True)
 
 
-async def expire_lease(database: str) -> None:
-    connection = await asyncpg.connect(database)
-    await connection.execute("UPDATE deliveries SET due_at = now() - interval '1 second' WHERE state <> 'done'")
-    await connection.close()
+def told(leased: Leased, outcome: Outcome, *, final: bool = False) -> Settlement:
+    return Settlement(leased, outcome, event("sender", *leased.key, outcome.data), final)
+
+
+def deferred(*, parked: bool = False, unknown: bool = True) -> Outcome:
+    data = Deferred(bounce_class="soft", category="network", origin="smtp", parked=parked, outcome_unknown=unknown)
+    return Outcome("parked" if parked else "waiting", data, None if parked else NOW, unknown, "said")
+
+
+BOUNCED = Bounced(bounce_class="hard", category="invalid_recipient", origin="smtp")
+
+
+async def pass_time(pool: Pool) -> None:
+    """Let every lease, doubt and wait run out."""
+    await pool.execute("UPDATE deliveries SET due_at = now() - interval '1 second' WHERE state <> 'done'")
+
+
+async def lose_lease(queue: Queue, pool: Pool) -> None:
+    await pass_time(pool)
+    await queue.wake(100)
+
+
+async def states(pool: Pool) -> Counter[str]:
+    return Counter(row[0] for row in await pool.fetch("SELECT state::text FROM deliveries"))
 
 
 async def test_a_request_is_inserted_once_with_its_events(queue: Queue) -> None:
@@ -75,91 +120,168 @@ async def test_a_request_is_inserted_once_with_its_events(queue: Queue) -> None:
     assert await queue.insert([request]) == {}
     assert await queue.insert([request]) == {request.message_id: b"d"}
     assert await outbox(queue) == [f"accepted {request.message_id}/{number}" for number in range(3)]
-    assert len(await queue.lease("normal", 10)) == 3
+    assert len(await lease(queue, 10)) == 3
 
 
 async def test_a_hundred_racing_copies_are_one_request(queue: Queue) -> None:
     request = new()
     await asyncio.gather(*(queue.insert([request]) for _ in range(100)))
     assert len(await outbox(queue)) == 1
-    assert len(await queue.lease("normal", 10)) == 1
+    assert len(await lease(queue, 10)) == 1
 
 
 async def test_racing_leases_share_no_delivery(queue: Queue) -> None:
     await queue.insert([new() for _ in range(60)])
-    shares: Sequence[list[Leased]] = await asyncio.gather(*(queue.lease("normal", 10) for _ in range(8)))
-    keys = [(each.message_id, each.recipient_no) for share in shares for each in share]
+    shares: Sequence[list[Leased]] = await asyncio.gather(*(lease(queue, 10) for _ in range(8)))
+    keys = [each.key for share in shares for each in share]
     assert len(keys) == len(set(keys)) == 60
 
 
 async def test_lanes_are_leased_apart(queue: Queue) -> None:
     await queue.insert([new()])
-    assert await queue.lease("bulk", 10) == []
+    assert await lease(queue, 10, "bulk") == []
 
 
-async def test_an_expired_lease_is_fenced_off(queue: Queue, database: str) -> None:
+async def test_destinations_share_evenly(queue: Queue) -> None:
+    await queue.insert([new(destination="large.test") for _ in range(50)])
+    await queue.insert([new(destination=f"small{number}.test") for number in range(4)])
+    leased = await lease(queue, 10)
+    assert Counter(each.destination for each in leased)["large.test"] <= 2
+    assert {each.destination for each in leased} >= {f"small{number}.test" for number in range(4)}
+
+
+async def test_the_longest_ready_goes_first(queue: Queue) -> None:
+    late, early = new(due_at=NOW - timedelta(minutes=1)), new(due_at=NOW - timedelta(minutes=2))
+    await queue.insert([late, early])
+    assert [(await one(queue)).message_id for _ in range(2)] == [early.message_id, late.message_id]
+
+
+async def test_what_has_no_room_is_left_where_it_is(queue: Queue) -> None:
+    for destination in ("closed.test", "open.test", "small.test"):
+        await queue.insert([new(destination=destination) for _ in range(9)])
+    leased = await lease(queue, 100, room=Room(["closed.test"], {"small.test": 2}, 5))
+    assert Counter(each.destination for each in leased) == {"open.test": 5, "small.test": 2}
+
+
+async def test_more_destinations_than_are_looked_at_come_in_turn(queue: Queue) -> None:
+    await queue.insert([new(destination=f"d{number:03}.test") for number in range(250)])
+    first = await lease(queue, 150)
+    second = await queue.lease("normal", 150, ALL, max(each.destination for each in first))
+    assert (len(first), len(second)) == (150, 100)
+
+
+@pytest.mark.parametrize("paused", ["example.test", "*"])
+async def test_what_is_paused_is_not_leased(queue: Queue, pool: Pool, paused: str) -> None:
     await queue.insert([new()])
-    [slow] = await queue.lease("normal", 1)
-    await expire_lease(database)
-    [quick] = await queue.lease("normal", 1)
+    await pool.execute("INSERT INTO pauses (destination, by, reason) VALUES ($1, 'ann', 'why')", paused)
+    assert await lease(queue) == []
+    await pool.execute("DELETE FROM pauses")
+    assert await lease(queue)
+
+
+async def test_what_is_for_later_waits(queue: Queue, pool: Pool) -> None:
+    await queue.insert([new(due_at=NOW + timedelta(hours=1))])
+    assert await queue.wake(10) == 0
+    assert await lease(queue) == []
+    await pass_time(pool)
+    assert await queue.wake(10) == 1
+    assert (await one(queue)).attempt == 1
+
+
+async def test_a_renewed_lease_is_kept(queue: Queue, pool: Pool) -> None:
+    await queue.insert([new()])
+    leased = await one(queue)
+    await pass_time(pool)
+    await queue.renew([leased])
+    assert await queue.wake(10) == 0
+    assert await queue.doubt([leased]) == [True]
+
+
+async def test_a_lost_lease_is_fenced_off(queue: Queue, pool: Pool) -> None:
+    await queue.insert([new()])
+    slow = await one(queue)
+    await lose_lease(queue, pool)
+    quick = await one(queue)
     assert quick.fence > slow.fence
-    assert not await queue.doubt(slow, "nobody")
-    assert not await queue.settle(slow, Outcome("done", Delivered(origin="smtp")), delivered(slow))
-    assert await queue.doubt(quick, "nobody")
-    assert not await queue.doubt(quick, "nobody")  # the final dot may be sent once
-    assert await queue.settle(quick, Outcome("done", Delivered(origin="smtp")), delivered(quick))
+    await queue.renew([slow])
+    assert await queue.doubt([slow]) == [False]
+    assert await queue.settle([told(slow, deferred())]) == [False]
+    assert await queue.doubt([quick]) == [True]
+    assert await queue.doubt([quick]) == [False]  # the final dot may be sent once
+    assert await queue.settle([delivered(quick)]) == [True]
     assert [name.split()[0] for name in await outbox(queue)] == ["accepted", "delivered"]
 
 
-async def test_a_lease_that_ended_in_doubt_says_so(queue: Queue, database: str) -> None:
+async def test_no_reply_in_time_is_an_unknown_outcome(queue: Queue, pool: Pool) -> None:
     await queue.insert([new()])
-    [first] = await queue.lease("normal", 1)
-    assert await queue.doubt(first, "nobody")
-    await expire_lease(database)
-    [second] = await queue.lease("normal", 1)
-    assert (second.in_doubt, second.outcome_unknown, second.attempt) == (True, True, first.attempt)
-
-
-async def test_a_doubt_stays_until_it_is_on_the_record(queue: Queue, database: str) -> None:
-    await queue.insert([new()])
-    [first] = await queue.lease("normal", 1)
-    assert await queue.doubt(first, "nobody")
-    for _ in range(2):  # whoever leases it dies before the unknown outcome is recorded
-        await expire_lease(database)
-        [leased] = await queue.lease("normal", 1)
-        assert leased.in_doubt
-        assert not await queue.doubt(leased, "nobody")  # nor is it sent meanwhile
-    assert await queue.settle(
-        leased, Outcome("ready", Delivered(origin="smtp"), NOW, outcome_unknown=True), delivered(leased)
-    )
-    [again] = await queue.lease("normal", 1)
+    first = await one(queue)
+    await queue.doubt([first])
+    for _ in range(2):  # whoever takes it over dies before the unknown outcome is recorded
+        await pass_time(pool)
+        assert await queue.wake(10) == 0
+        [unknown] = await queue.doubtful(10)
+        assert (unknown.in_doubt, unknown.outcome_unknown, unknown.attempt) == (True, True, first.attempt)
+        assert await queue.doubt([unknown]) == [False]  # nor is it sent meanwhile
+    assert await queue.settle([told(unknown, deferred())]) == [True]
+    await queue.wake(10)
+    again = await one(queue)
     assert (again.in_doubt, again.outcome_unknown, again.attempt) == (False, True, first.attempt + 1)
 
 
-async def test_a_parked_delivery_is_not_leased_again(queue: Queue, database: str) -> None:
+@pytest.mark.parametrize("retry", ["waits", "is ready", "is leased"])
+@pytest.mark.parametrize("outcome", [Outcome("done", Delivered(origin="smtp")), Outcome("done", BOUNCED)])
+async def test_a_late_reply_calls_the_next_attempt_off(queue: Queue, pool: Pool, retry: str, outcome: Outcome) -> None:
     await queue.insert([new()])
-    [leased] = await queue.lease("normal", 1)
-    await queue.doubt(leased, "nobody")
-    await queue.settle(leased, Outcome("parked", Delivered(origin="smtp"), outcome_unknown=True), delivered(leased))
-    await expire_lease(database)
-    assert await queue.lease("normal", 1) == []
+    slow = await one(queue)
+    await queue.doubt([slow])
+    await pass_time(pool)
+    await queue.settle([told(each, deferred()) for each in await queue.doubtful(1)])
+    if retry != "waits":
+        await queue.wake(10)
+    leased = await lease(queue) if retry == "is leased" else []
+    assert await queue.settle([told(slow, outcome, final=True)]) == [True]
+    assert await queue.doubt(leased) == [False] * len(leased) if leased else True
+    await lose_lease(queue, pool)
+    assert await lease(queue) == []
+    assert await states(pool) == {"done": 1}
 
 
-async def test_a_suppression_between_lease_and_final_dot_is_seen(queue: Queue) -> None:
+async def test_a_late_reply_is_told_though_the_next_attempt_is_in_doubt(queue: Queue, pool: Pool) -> None:
     await queue.insert([new()])
-    [leased] = await queue.lease("normal", 1)
-    await queue.suppress("key", leased.recipient, Rejected(reason="hard_bounce", since=NOW))
-    assert not await queue.doubt(leased, "key")
+    slow = await one(queue)
+    await queue.doubt([slow])
+    await pass_time(pool)
+    await queue.settle([told(each, deferred()) for each in await queue.doubtful(1)])
+    await queue.wake(10)
+    await queue.doubt(await lease(queue))
+    assert await queue.settle([delivered(slow)]) == [False]
+    assert await states(pool) == {"in_doubt": 1}
+    assert [name.split()[0] for name in await outbox(queue)] == ["accepted", "deferred", "delivered"]
 
 
-async def test_the_body_goes_when_all_deliveries_are_done(queue: Queue, database: str) -> None:
-    await queue.insert([new(recipients=2)])
-    connection = await asyncpg.connect(database)
-    for left in (1, 0):
-        [leased] = await queue.lease("normal", 1)
-        await queue.settle(leased, Outcome("done", Delivered(origin="smtp")), delivered(leased))
-        assert await connection.fetchval("SELECT count(body) FROM requests") == left
-    await connection.close()
+async def test_a_parked_delivery_is_not_leased_again(queue: Queue, pool: Pool) -> None:
+    await queue.insert([new()])
+    leased = await one(queue)
+    await queue.doubt([leased])
+    await queue.settle([told(leased, deferred(parked=True))])
+    await lose_lease(queue, pool)
+    assert await lease(queue) == []
+    assert await states(pool) == {"parked": 1}
+
+
+async def test_the_body_goes_when_all_deliveries_are_done(queue: Queue, pool: Pool) -> None:
+    await queue.insert([new(recipients=4)])
+    leased = await lease(queue, 4)
+    for done, left in ((leased[:1], 1), (leased[1:3], 1), (leased[3:], 0)):
+        assert await queue.settle([delivered(each) for each in done]) == [True] * len(done)
+        assert await pool.fetchval("SELECT count(body) FROM requests") == left
+
+
+async def test_racing_settlements_drop_the_body_too(queue: Queue, pool: Pool) -> None:
+    await queue.insert([new(recipients=20)])
+    leased = await lease(queue, 20)
+    await asyncio.gather(*(queue.settle([delivered(each)]) for each in leased))
+    assert await pool.fetchrow("SELECT open, body FROM requests") == (0, None)
 
 
 async def test_what_was_not_published_stays_in_the_outbox(queue: Queue) -> None:
@@ -169,28 +291,6 @@ async def test_what_was_not_published_stays_in_the_outbox(queue: Queue) -> None:
             raise ZeroDivisionError
     assert len(await outbox(queue)) == 1
     assert await outbox(queue) == []
-
-
-@pytest.mark.parametrize("lift_first", [False, True])
-async def test_not_spam_undoes_a_complaint_whichever_came_first(queue: Queue, lift_first: bool) -> None:
-    complaint = Rejected(reason="spam_complaint", since=NOW)
-    steps = [
-        partial(queue.suppress, "key", "a@example.test", complaint),
-        partial(queue.lift_complaint, "key", "a@example.test", NOW + timedelta(seconds=1)),
-    ]
-    for step in reversed(steps) if lift_first else steps:
-        await step()
-    assert await queue.suppression("key") is None
-    await queue.suppress("key", "a@example.test", Rejected(reason="spam_complaint", since=NOW + timedelta(seconds=2)))
-    assert await queue.suppression("key") is not None
-
-
-async def test_not_spam_does_not_undo_a_hard_bounce(queue: Queue) -> None:
-    await queue.suppress("key", "a@example.test", Rejected(reason="hard_bounce", since=NOW))
-    await queue.lift_complaint("key", "a@example.test", NOW + timedelta(seconds=1))
-    found = await queue.suppression("key")
-    assert found is not None
-    assert found.reason == "hard_bounce"
 
 
 async def test_a_database_that_is_newer_or_altered_refuses_the_start(database: str) -> None:

@@ -13,7 +13,7 @@ import asyncpg
 
 from sender.outcome import Outcome
 from tracepost import events, postgres
-from tracepost.events import AnyEvent, Rejected
+from tracepost.events import AnyEvent, Delivered, Rejected
 
 Lane = Literal["normal", "bulk"]
 Key = tuple[UUID, int]  # message_id and recipient_no
@@ -165,7 +165,8 @@ class Queue:
         async with self._pool.acquire() as connection, connection.transaction():
             rows = await connection.fetch(_sql["settle"], *zip(*columns, strict=True))
             settled = {(row[0], row[1]) for row in rows}
-            told = [each.event for each in ordered if each.leased.key in settled]
+            # A delivery that is known too late to change what is done about it is told all the same.
+            told = [each.event for each in ordered if each.leased.key in settled or _is_delivered(each)]
             if told:
                 await connection.execute(_sql["insert_events"], *_outbox(told))
         return _answers([each.leased for each in settlements], rows)
@@ -203,6 +204,10 @@ def _deliveries(requests: Iterable[NewRequest]) -> list[tuple[object, ...]]:
 
 def _outbox(told: Iterable[AnyEvent]) -> tuple[Sequence[object], ...]:
     return tuple(zip(*[(each.message_id, each.name, events.encode(each)) for each in told], strict=True))
+
+
+def _is_delivered(each: Settlement) -> bool:
+    return each.final and isinstance(each.event.data, Delivered)
 
 
 def _held(leased: Iterable[Leased]) -> list[tuple[UUID, int, int]]:

@@ -37,7 +37,8 @@ WITH RECURSIVE next AS (
 ), open AS (
     SELECT destination, coalesce(known.room, $7::int) AS room
     FROM next LEFT JOIN unnest($5::text[], $6::int[]) AS known (name, room) ON name = destination
-    WHERE destination <> ALL ($4::text[]) AND NOT EXISTS (SELECT FROM pauses WHERE pauses.destination = next.destination)
+    WHERE destination IS NOT NULL AND destination <> ALL ($4::text[])
+        AND NOT EXISTS (SELECT FROM pauses WHERE pauses.destination = next.destination)
     LIMIT $8
 ), due AS (
     SELECT taken.* FROM open CROSS JOIN LATERAL (
