@@ -15,8 +15,8 @@ import asyncpg
 from local_stack.postgres import PostgresServer
 from local_stack.stack import Servers, create_database
 from tests.conftest import ROOT, eventually, virtual_host
+from tests.faults.alone import Alone, alone
 from tests.faults.drawn import Arriving, arriving, copied, messages
-from tests.faults.stores import Stores, stores
 from tests.faults.truth import Books, books, hold
 from tracepost import topology
 from tracepost.broker import Publisher, publishing
@@ -69,7 +69,7 @@ class Scene:
     """All that takes part."""
 
     server: PostgresServer
-    running: Stores
+    running: Alone
     books: Books
     load: Load
 
@@ -91,7 +91,7 @@ class Scene:
         return await settled(self.running, self.books, self.load.events)
 
 
-async def settled(running: Stores, told: Books, events: Iterable[AnyEvent], within: float = SETTLED_SECONDS) -> str:
+async def settled(running: Alone, told: Books, events: Iterable[AnyEvent], within: float = SETTLED_SECONDS) -> str:
     """Wait until nothing is left to do, stop the processes, and compare; answers the counts in words."""
     events = list(events)
 
@@ -130,7 +130,7 @@ async def scene(server: PostgresServer, servers: Servers, seed: int) -> AsyncIte
         resources(server.url, servers) as (broker, database),
         books(broker, database) as told,
         publishing(broker) as publisher,
-        stores(FOLDER, broker, database) as running,
+        alone("status-store", FOLDER, broker, database) as running,
     ):
         await running.start()
         await running.until_ready()

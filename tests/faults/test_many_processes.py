@@ -10,9 +10,9 @@ from random import Random
 import pytest
 
 from tests.conftest import eventually
+from tests.faults.alone import Alone, alone
 from tests.faults.drawn import copied, messages
 from tests.faults.scene import FOLDER, publish, settled
-from tests.faults.stores import Stores, stores
 from tests.faults.truth import Books, books
 from tracepost.broker import Publisher, publishing
 from tracepost.events import Accepted, AnyEvent
@@ -50,7 +50,7 @@ async def as_folded(broker: str, database: str, processes: int, seed: int, count
         books(broker, database) as told,
         publishing(broker) as publisher,
         # Small transactions, so that the processes meet often.
-        stores(FOLDER, broker, database, batch="4") as running,
+        alone("status-store", FOLDER, broker, database, batch="4") as running,
     ):
         await asyncio.gather(*(running.start(number) for number in range(processes)))
         await running.until_ready()
@@ -72,7 +72,7 @@ async def published(publisher: Publisher, random: Random, events: list[AnyEvent]
         await publish(publisher, random, copied(random, part))
 
 
-async def killed(running: Stores, told: Books, when: int, within: float) -> None:
+async def killed(running: Alone, told: Books, when: int, within: float) -> None:
     """Kill one process when so many events are stored, and start it again."""
 
     async def so_many() -> bool:

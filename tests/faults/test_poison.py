@@ -17,8 +17,8 @@ from uuid_utils.compat import uuid7
 
 from local_stack.stack import Servers
 from tests.conftest import eventually
+from tests.faults.alone import Alone, alone
 from tests.faults.scene import FOLDER, resources
-from tests.faults.stores import Stores, stores
 from tests.faults.truth import Books, books, hold
 from tests.unit.samples import DATA
 from tracepost import events, topology
@@ -44,7 +44,7 @@ HARD_TO_STORE += [{"a\0b": "x"}, {"tracepost-routing-key": "a\0b"}]
 class Quiet:
     """A status-store with nothing to do; `stored` is what it has been given and should have stored."""
 
-    running: Stores
+    running: Alone
     books: Books
     publisher: Publisher
     stored: list[AnyEvent]
@@ -86,7 +86,7 @@ async def _quiet(servers: Servers) -> AsyncIterator[Quiet]:
         resources(servers.postgres_url, servers) as (broker, database),
         books(broker, database) as told,
         publishing(broker) as publisher,
-        stores(FOLDER, broker, database) as running,
+        alone("status-store", FOLDER, broker, database) as running,
     ):
         await running.start()
         await running.until_ready()

@@ -1,9 +1,10 @@
-"""status-store alone: any number of its processes on one queue and one database, to be killed and started again."""
+"""A service alone: any number of its processes on one virtual host and one database, to be killed and started again."""
 
 from __future__ import annotations
 
 import base64
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,16 +17,17 @@ from typing import Any
 import aiohttp
 
 from local_stack.processes import Process, free_port, running
-from local_stack.stack import HOST
+from local_stack.stack import HOST, SERVICES
 from tests.conftest import eventually
 
 READY_SECONDS = 30.0
 
 
 @dataclass
-class Stores:
-    """The processes, by number."""
+class Alone:
+    """The processes of a service, by number."""
 
+    service: str
     folder: Path
     environment: dict[str, str]
     started: AsyncExitStack
@@ -37,10 +39,10 @@ class Stores:
         """Start one, with ports of its own."""
         self.starts += 1
         admin, api = self.ports.setdefault(number, (free_port(), free_port()))
-        ports = {"TRACEPOST_STATUS_STORE_ADMIN_PORT": str(admin), "TRACEPOST_STATUS_STORE_API_PORT": str(api)}
-        log = self.folder / f"status-store.{number}.{self.starts}.log"
-        argv = [sys.executable, "-m", "status_store"]
-        process = running(f"status-store {number}", argv, env=self.environment | ports, log=log, stop_timeout=30)
+        ports = {"TRACEPOST_ADMIN_PORT": str(admin), "TRACEPOST_API_PORT": str(api)}
+        log = self.folder / f"{self.service}.{number}.{self.starts}.log"
+        argv = [sys.executable, "-m", SERVICES[self.service][0]]
+        process = running(f"{self.service} {number}", argv, env=self.environment | ports, log=log, stop_timeout=30)
         self.processes[number] = await self.started.enter_async_context(process)
 
     async def kill(self, number: int = 0) -> None:
@@ -84,7 +86,7 @@ class Stores:
 
     async def _is_ready(self, number: int) -> bool:
         faults = await self.faults(number)
-        assert not faults, f"status-store {number}: {faults}"
+        assert not faults, f"{self.service} {number}: {faults}"
         return True
 
     async def until_unready(self, check: str, words: str, number: int = 0, within: float = 20) -> str:
@@ -92,21 +94,30 @@ class Stores:
 
         async def says_so() -> str:
             faults = await self.faults(number)
-            assert words in faults.get(check, "ok"), f"status-store {number} says {faults}"
+            assert words in faults.get(check, "ok"), f"{self.service} {number} says {faults}"
             return faults[check]
 
         return await eventually(says_so, within)
 
+    async def metric(self, name: str, number: int = 0) -> float:
+        """The sum of a metric's samples."""
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://{HOST}:{self.ports[number][0]}/metrics") as response,
+        ):
+            lines = (await response.text()).splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(rf"{name}[{{ ]", line))
+
 
 @asynccontextmanager
-async def stores(folder: Path, amqp_url: str, database_url: str, **settings: str) -> AsyncIterator[Stores]:
+async def alone(service: str, folder: Path, amqp_url: str, database_url: str, **settings: str) -> AsyncIterator[Alone]:
     """None at first; what runs at the end is stopped."""
     folder.mkdir(parents=True, exist_ok=True)
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
         "TRACEPOST_AMQP_URL": amqp_url,
-        "TRACEPOST_STATUS_STORE_DATABASE_URL": database_url,
+        "TRACEPOST_DATABASE_URL": database_url,
         "TRACEPOST_TOKEN_KEYS": f"1:{base64.b64encode(bytes(32)).decode()}",
-    } | {f"TRACEPOST_STATUS_STORE_{name.upper()}": value for name, value in settings.items()}
+    } | {f"TRACEPOST_{name.upper()}": value for name, value in settings.items()}
     async with AsyncExitStack() as started:
-        yield Stores(folder, environment, started)
+        yield Alone(service, folder, environment, started)
