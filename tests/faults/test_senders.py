@@ -168,7 +168,7 @@ async def test_a_hundred_thousand_that_wait_cost_no_memory_and_no_time(broker: s
 
 
 async def overtaken(broker: str, database: str, count: int) -> str:
-    """Let so many wait in the bulk lane for a server that hangs; a normal request goes at once, and memory is bounded."""
+    """Let so many of the bulk wait for a server that hangs: a normal request goes at once, and memory is bounded."""
     async with silent() as hanging:
         routes = f"slow.test=127.0.0.1:{hanging}"
         async with posting(broker, database, routes=routes, relay_timeout="5", drain_timeout="20") as post:
