@@ -21,6 +21,8 @@ from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.runner import Checks, background
 
 REQUESTS_AT_ONCE = 25  # they may be large
+IDLE_SECONDS = 5.0  # an idle connection is kept; a server under load has better uses for it
+MESSAGES_PER_CONNECTION = 100
 
 
 @asynccontextmanager
@@ -29,10 +31,13 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     keyring = settings.keyring()
     amqp = settings.amqp_url.get_secret_value()
     arrived, recorded = asyncio.Event(), asyncio.Event()
-    relay = smtp.Relay(settings.relay_host, settings.relay_port, settings.hostname, settings.relay_timeout)
+    relay = smtp.Route(settings.relay_host, settings.relay_port)
+    limits = smtp.Limits(settings.concurrency, settings.concurrency, IDLE_SECONDS, MESSAGES_PER_CONNECTION)
+    timeouts = smtp.Timeouts().at_most(settings.relay_timeout)
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
+        smtp.pooling(settings.hostname, limits, timeouts) as connections,
     ):
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
         take = partial(intake.take, queue, publisher, settings, arrived, recorded)
@@ -44,7 +49,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         async with (
             background(outbox.drain(queue, publisher, recorded)),
             http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
-            deliver.sending(deliver.Sending(queue, keyring, relay, settings, recorded), arrived),
+            deliver.sending(deliver.Sending(queue, keyring, connections, relay, settings, recorded), arrived),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, queue, keyring)) as events,
             consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
             consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,

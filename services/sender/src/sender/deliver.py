@@ -34,7 +34,8 @@ class Sending:
 
     queue: Queue
     keyring: Keyring
-    relay: smtp.Relay
+    pool: smtp.Pool
+    relay: smtp.Route
     settings: SenderSettings
     recorded: asyncio.Event  # set when an outcome waits in the outbox
 
@@ -116,8 +117,10 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
         log.exception("cannot compose", message_id=leased.message_id)
         return Unsendable(repr(error))
     try:
-        async with smtp.transaction(work.relay) as session:
-            await session.envelope(return_path, leased.recipient)
+        async with work.pool.transaction(work.relay) as session:
+            await session.envelope(
+                smtp.Envelope(return_path, leased.recipient, len(message), eight_bit=not message.isascii())
+            )
             crash.point("sender.before-doubt")
             if not await work.queue.doubt(leased, address_key):
                 evidence = await work.queue.suppression(address_key)

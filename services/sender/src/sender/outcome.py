@@ -20,6 +20,7 @@ class Reply:
     code: int
     text: str
     remote: str
+    remote_ip: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ def _delivered(reply: Reply, attempt: Attempt) -> Delivered:
         enhanced_code=enhanced,
         response=reply.text,
         remote_mta=reply.remote,
+        remote_ip=reply.remote_ip,
         origin="smtp",
     )
 
