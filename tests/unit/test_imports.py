@@ -17,6 +17,7 @@ SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
     *("sender.compose", "sender.copies", "sender.outcome", "sender.apps"),
+    *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
     *(
@@ -124,7 +125,12 @@ def layer(name: str) -> str:
     last = name.rpartition(".")[2]
     if last in {"__main__", "app", "settings"}:
         return last
-    return "pure" if name in PURE else "adapter" if name in ADAPTERS else "handler"
+    return "pure" if name in PURE else "adapter" if adapter(name) else "handler"
+
+
+def adapter(name: str) -> str | None:
+    """The adapter that the module is, or is a part of."""
+    return next((each for each in ADAPTERS if f"{name}.".startswith(f"{each}.")), None)
 
 
 def breaches(name: str, module: str) -> Iterator[str]:
@@ -138,6 +144,8 @@ def breaches(name: str, module: str) -> Iterator[str]:
         yield f"shared code imports a service: {module}"
     if there in SERVICES and module.split(".")[1:2] == ["app"] and name != f"{there}.__main__":
         yield f"app is imported by __main__ alone: {module}"
+    elif name not in PURE and adapter(name) and adapter(name) == adapter(module):
+        return
     elif within_service(name, module) and layer(module) not in MAY_IMPORT[layer(name)]:
         yield f"{layer(name)} imports {layer(module)}: {module}"
 

@@ -16,8 +16,8 @@ from sender.apps import Apps
 from sender.attempt import Sending
 from sender.batches import Batches
 from sender.door import Door
-from sender.pacing import Pacer
-from sender.routes import Route, Routes
+from sender.pacing import PaceLimits, Pacer
+from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Queue
 from tracepost import http, postgres, topology
@@ -34,11 +34,11 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     amqp = settings.amqp_url.get_secret_value()
     arrived, recorded = asyncio.Event(), asyncio.Event()
     limits = smtp.Limits(settings.route_connections, settings.concurrency, settings.idle_seconds, settings.reuse)
-    routes = Routes(Route(settings.relay_host, settings.relay_port), settings.routes)
+    routes = Routes(smtp.Route(settings.relay_host, settings.relay_port), settings.routes)
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
-        smtp.pooling(settings.hostname, limits, settings.timeouts()) as connections,
+        smtp.pooling(settings.hostname, limits, smtp.Timeouts().at_most(settings.relay_timeout)) as connections,
     ):
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
         take = partial(intake.take, intake.Intake(queue, publisher, keyring, settings, arrived, recorded))
@@ -47,7 +47,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             keyring,
             connections,
             routes,
-            Pacer(settings.paces()),
+            Pacer(PaceLimits(settings.first_attempts, settings.most_attempts)),
             settings,
             Batches(queue.suppressed, postgres.TRANSIENT),
             Batches(queue.doubt, postgres.TRANSIENT),

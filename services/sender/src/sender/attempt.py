@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from sender import smtp
 from sender.batches import Batches
 from sender.compose import compose
 from sender.copies import links
-from sender.outcome import Attempt, Expired, Lost, Outcome, Reply, Result, Suppressed, Unsendable, decide
+from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
 from sender.pacing import Pacer, felt
 from sender.routes import Routes
 from sender.settings import SenderSettings
@@ -23,6 +24,8 @@ from tracepost.events import Bounced, Deferred, Rejected, event
 from tracepost.tokens import Keyring
 
 log = structlog.get_logger()
+
+SPREAD = 0.9, 1.1  # of the wait for the next attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
     """What became of the attempt; None when it is no longer ours."""
     route = work.routes.to(leased.destination)
     if leased.in_doubt:
-        return Lost("no reply to the final dot was recorded", route.name)
+        return Lost("no reply to the final dot was recorded", route.name, ours=True)
     if datetime.now(UTC) > leased.expires_at:
         return Expired()
     if suppressed := await _suppressed(work, leased):
@@ -97,7 +100,8 @@ def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
         settings.pixel_url,
     )
     message = compose(request, own, leased.accepted_at)
-    return smtp.Envelope(f"{own.return_token}@{settings.bounce_domain}", leased.recipient, len(message)), message
+    return_path = f"{own.return_token}@{settings.bounce_domain}"
+    return smtp.Envelope(return_path, leased.recipient, len(message), eight_bit=not message.isascii()), message
 
 
 async def _record(work: Sending, leased: Leased, result: Result) -> None:
@@ -108,20 +112,17 @@ async def _record(work: Sending, leased: Leased, result: Result) -> None:
         outcome_unknown=leased.outcome_unknown,
         park_unknown=leased.park_unknown,
         retry_minutes=work.settings.retry_minutes,
+        spread=random.uniform(*SPREAD),  # noqa: S311 - no secret
+        said=leased.said,
     )
     outcome = decide(result, made, now)
     told = event(
         "sender", leased.message_id, leased.recipient_no, outcome.data, time=now, traceparent=leased.traceparent
     )
-    if await work.settlements.do(Settlement(leased, outcome, told, _is_final(result))):
+    if await work.settlements.do(Settlement(leased, outcome, told, is_final(result))):
         crash.point("sender.settled")
         work.recorded.set()
         _tell(leased, outcome, told.name)
-
-
-def _is_final(result: Result) -> bool:
-    """Whether the remote server has decided, after the final dot: that holds whoever has the lease by now."""
-    return isinstance(result, Reply) and result.stage == "data" and not 400 <= result.code < 500
 
 
 def _tell(leased: Leased, outcome: Outcome, name: str) -> None:

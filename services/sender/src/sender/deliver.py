@@ -106,7 +106,7 @@ async def _lease(desk: Desk, lane: Lane, count: int) -> list[Leased]:
     if count <= 0:
         return []
     now, pacer = time.monotonic(), desk.work.pacer
-    room = Room(pacer.closed(now), pacer.room(now), pacer.limits.initial)
+    room = Room(pacer.closed(now), pacer.room(now), desk.work.settings.first_attempts)
     leased = await desk.work.queue.lease(lane, count, room, desk.after[lane])
     # A share that was too small for all destinations is followed by one that begins after them.
     last = max((each.destination for each in leased), default="") if len(leased) == count else ""

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
-
-class Route(NamedTuple):
-    """A mail server that takes mail."""
-
-    host: str
-    port: int
-
-    @property
-    def name(self) -> str:
-        """As it is told and logged."""
-        return f"{self.host}:{self.port}"
+from sender.smtp.values import Route
 
 
 @dataclass(frozen=True)

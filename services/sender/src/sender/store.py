@@ -65,6 +65,7 @@ class Leased:
     outcome_unknown: bool
     park_unknown: bool
     in_doubt: bool
+    said: str | None
     body: bytes
     traceparent: str | None
     accepted_at: datetime

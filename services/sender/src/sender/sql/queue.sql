@@ -56,7 +56,7 @@ SET state = 'leased', due_at = now() + $9::interval, fence = d.fence + 1, attemp
 FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, r.body, r.traceparent, r.accepted_at
+    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 
 -- name: doubtful
 -- No reply came in time: the outcome is unknown. They stay in doubt until that is on the record, whoever dies before.
@@ -69,7 +69,7 @@ SET due_at = now() + $2::interval, fence = d.fence + 1, outcome_unknown = true
 FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, r.body, r.traceparent, r.accepted_at
+    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 
 -- name: wake
 -- What waited for its time, and what was leased by a sender that died.
