@@ -108,7 +108,7 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
     if datetime.now(UTC) > leased.expires_at:
         return Expired()
     address_key = work.keyring.address_key(leased.recipient)
-    if evidence := await work.queue.suppression(address_key):
+    if evidence := await work.queue.suppression(leased.message_id, address_key):
         return Suppressed(evidence)
     try:
         return_path, message = _copy(work, leased)
@@ -120,7 +120,7 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
             await session.envelope(return_path, leased.recipient)
             crash.point("sender.before-doubt")
             if not await work.queue.doubt(leased, address_key):
-                evidence = await work.queue.suppression(address_key)
+                evidence = await work.queue.suppression(leased.message_id, address_key)
                 return Suppressed(evidence) if evidence else None
             crash.point("sender.in-doubt")
             return await session.message(message)

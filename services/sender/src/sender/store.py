@@ -120,23 +120,9 @@ class Queue:
         assert row is not None
         return row["message_id"], row["digest"]
 
-    async def recipient(self, message_id: UUID, recipient_no: int) -> str | None:
-        """The address of a delivery of ours."""
-        address: str | None = await self._pool.fetchval(_sql["recipient"], message_id, recipient_no)
-        return address
-
-    async def suppress(self, address_key: str, address: str, evidence: Rejected) -> None:
-        """Add an address, unless the evidence is older than a lift."""
-        told = evidence.reason, evidence.since, evidence.evidence_event, evidence.evidence_message
-        await self._pool.execute(_sql["suppress"], address_key, address, *told)
-
-    async def lift_complaint(self, address_key: str, address: str, at: datetime) -> None:
-        """Undo the suppression that complaints up to this time made."""
-        await self._pool.execute(_sql["lift_complaint"], address_key, address, at)
-
-    async def suppression(self, address_key: str) -> Rejected | None:
-        """Why the address is not to be written to, or None."""
-        row = await self._pool.fetchrow(_sql["suppression"], address_key)
+    async def suppression(self, message_id: UUID, address_key: str) -> Rejected | None:
+        """Why the message is not to go to the address, or None."""
+        row = await self._pool.fetchrow(_sql["suppression"], message_id, address_key)
         return Rejected(**row) if row else None
 
 

@@ -1,4 +1,4 @@
--- The outbound queue: what was asked for, what is to be delivered, what is to be told, and who is not to be written to.
+-- The outbound queue: what was asked for, what is to be delivered, and what is to be told.
 
 CREATE TABLE requests (
     message_id uuid PRIMARY KEY,
@@ -44,14 +44,4 @@ CREATE TABLE idempotency_keys (
     digest bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (client, key)
-);
-
-CREATE TABLE suppressions (
-    address_key text PRIMARY KEY,       -- the keyed hash of the address in normal form
-    address text,
-    reason text NOT NULL,
-    since timestamptz NOT NULL,         -- the time of the evidence
-    evidence_event uuid,
-    evidence_message uuid,
-    lifted_at timestamptz               -- evidence that is not newer than this does not count
 );
