@@ -139,26 +139,3 @@ SET message_id = CASE WHEN k.created_at < now() - interval '6 days' THEN exclude
     digest = CASE WHEN k.created_at < now() - interval '6 days' THEN excluded.digest ELSE k.digest END,
     created_at = CASE WHEN k.created_at < now() - interval '6 days' THEN now() ELSE k.created_at END
 RETURNING message_id, digest
-
--- name: recipient
-SELECT recipient FROM deliveries WHERE message_id = $1 AND recipient_no = $2
-
--- name: suppress
--- The graver or newer evidence stays; evidence that is not newer than a lift does not count.
-INSERT INTO suppressions AS s (address_key, address, reason, since, evidence_event, evidence_message)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (address_key) DO UPDATE
-SET reason = excluded.reason, since = excluded.since, evidence_event = excluded.evidence_event,
-    evidence_message = excluded.evidence_message, address = excluded.address
-WHERE s.lifted_at IS NOT NULL AND s.since <= s.lifted_at AND excluded.since > s.lifted_at
-
--- name: lift_complaint
--- Also before the complaint itself arrives: the lift then waits for it.
-INSERT INTO suppressions AS s (address_key, address, reason, since, lifted_at)
-VALUES ($1, $2, 'spam_complaint', $3, $3)
-ON CONFLICT (address_key) DO UPDATE SET lifted_at = greatest(s.lifted_at, excluded.lifted_at)
-WHERE s.reason = 'spam_complaint'
-
--- name: suppression
-SELECT reason, since, evidence_event, evidence_message FROM suppressions
-WHERE address_key = $1 AND (lifted_at IS NULL OR since > lifted_at)
