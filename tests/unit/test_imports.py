@@ -20,7 +20,6 @@ PURE = {
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
     *(
-        "status_store.months",
         "status_store.fold",
         "status_store.standing",
         "status_store.rollup",
@@ -29,9 +28,9 @@ PURE = {
         "status_store.why",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
-    *("tracepost.bounces.classify", "tracepost.keys"),
+    *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
 }
-ADAPTERS = {"sender.store", "sender.smtp", "bounce_ingest.smtp", "status_store.store", "status_store.partitions"}
+ADAPTERS = {"sender.store", "sender.smtp", "bounce_ingest.smtp", "status_store.store"}
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.
 MAY_IMPORT = {
