@@ -30,7 +30,7 @@ PURE = {
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
 }
-ADAPTERS = {"sender.store", "sender.smtp", "bounce_ingest.smtp", "status_store.store"}
+ADAPTERS = {"sender.store", "sender.stock", "sender.smtp", "bounce_ingest.smtp", "status_store.store"}
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.
 MAY_IMPORT = {

@@ -10,7 +10,7 @@ from functools import partial
 
 from yarl import URL
 
-from sender import deliver, feedback, intake, outbox, smtp
+from sender import deliver, feedback, housekeeping, intake, outbox, smtp
 from sender.api import api
 from sender.apps import Apps
 from sender.door import Door
@@ -34,6 +34,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
+        await housekeeping.begin(pool, settings.retention_months)
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
         take = partial(intake.take, queue, publisher, settings, arrived, recorded)
         user = URL(amqp).user or "guest"
@@ -42,6 +43,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         door = Door(queue, publisher, settings, keys, user)
         consume = partial(consuming, amqp, publisher=publisher, transient=postgres.TRANSIENT)
         async with (
+            background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
             http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
             deliver.sending(deliver.Sending(queue, keyring, relay, settings, recorded), arrived),
