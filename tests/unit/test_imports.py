@@ -17,12 +17,12 @@ SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
     *("sender.compose", "sender.copies", "sender.outcome", "sender.apps"),
+    *("sender.lanes", "sender.pacing", "sender.routes"),
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
     *(
-        "status_store.months",
         "status_store.fold",
         "status_store.standing",
         "status_store.rollup",
@@ -31,11 +31,11 @@ PURE = {
         "status_store.why",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
-    *("tracepost.bounces.classify", "tracepost.keys"),
+    *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {
-    *("sender.store", "sender.smtp", "sender.suppression_store"),
-    *("bounce_ingest.smtp", "status_store.store", "status_store.partitions"),
+    *("sender.store", "sender.stock", "sender.smtp", "sender.suppression_store"),
+    *("bounce_ingest.smtp", "status_store.store"),
 }
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.

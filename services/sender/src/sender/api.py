@@ -26,9 +26,9 @@ def api(queue: Queue, keyring: Keyring, keys: Keys, send: Handler) -> web.Applic
     """`POST /v1/messages`; `POST /v1/suppressions/search`: why an address is not written to."""
 
     async def search(request: web.Request) -> web.Response:
-        client_of(request, keys, "read")
+        client = client_of(request, keys, "read")
         asked = Search.model_validate_json(await request.read())
-        found = await queue.suppression(keyring.address_key(parse(asked.address).address))
+        [found] = await queue.suppressed([(keyring.address_key(parse(asked.address).address), client.app)])
         told = {"suppressions": [found.model_dump(exclude_none=True)] if found else []}
         return web.Response(body=to_json(told), content_type="application/json")
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from yarl import URL
 
-from sender import deliver, feedback, intake, outbox, smtp
+from sender import deliver, feedback, housekeeping, intake, outbox, smtp
 from sender.api import api
 from sender.apps import Apps
 from sender.attempt import Sending
@@ -20,6 +20,7 @@ from sender.pacing import PaceLimits, Pacer
 from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Queue
+from sender.suppression_store import Suppressions
 from tracepost import http, postgres, topology
 from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.runner import Checks, background
@@ -40,6 +41,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
         smtp.pooling(settings.hostname, limits, smtp.Timeouts().at_most(settings.relay_timeout)) as connections,
     ):
+        await housekeeping.begin(pool, settings.retention_months)
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
         take = partial(intake.take, intake.Intake(queue, publisher, keyring, settings, arrived, recorded))
         sending = Sending(
@@ -60,10 +62,11 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         door = Door(queue, publisher, settings, keys, user)
         consume = partial(consuming, amqp, publisher=publisher, transient=postgres.TRANSIENT)
         async with (
+            background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
             http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
             deliver.sending(sending, arrived),
-            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, queue, keyring)) as events,
+            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, Suppressions(pool), keyring)) as events,
             consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
             consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,
         ):

@@ -56,3 +56,6 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     lease_seconds: Seconds = Field(600.0, description="how long an attempt may take up to the final dot")
     doubt_seconds: Seconds = Field(900.0, description="how long the reply to the final dot is waited for")
     retry_minutes: Minutes = (1, 5, 15, 30, 60, 120, 240, 480)
+    retention_months: Annotated[
+        int, Field(ge=1, le=120, description="whole months that requests are kept, and longer until all of one is done")
+    ] = 2

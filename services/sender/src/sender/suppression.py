@@ -121,9 +121,7 @@ def entries(evidence: Iterable[Evidence]) -> list[Entry]:
     return sorted(found.values(), key=lambda entry: (entry.app or "", entry.reason))
 
 
-def _between_lifts(
-    known: Sequence[Evidence], app: str | None
-) -> Iterator[tuple[Sequence[Evidence], Evidence | None]]:
+def _between_lifts(known: Sequence[Evidence], app: str | None) -> Iterator[tuple[Sequence[Evidence], Evidence | None]]:
     part: list[Evidence] = []
     # At the same time the lift is the later.
     for each in sorted(known, key=lambda each: (each.at, each.kind == "lifted", each.id)):

@@ -16,12 +16,12 @@ from pydantic_core import to_json
 from status_store import fold, tally
 from status_store.dead import DeadLetter
 from status_store.fold import RULES_VERSION, Delivery
-from status_store.months import Months, kept
 from status_store.rollup import Description
 from status_store.standing import Status
 from status_store.tally import Tally
 from tracepost import events, postgres
 from tracepost.events import AnyEvent
+from tracepost.months import Months, kept
 from tracepost.postgres import Connection, Pool
 
 _sql = postgres.load("status_store")
