@@ -34,7 +34,7 @@ PURE = {
     *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {
-    *("sender.store", "sender.stock", "sender.smtp", "sender.suppression_store"),
+    *("sender.store", "sender.stock", "sender.batches", "sender.smtp", "sender.suppression_store"),
     *("bounce_ingest.smtp", "status_store.store"),
 }
 

@@ -13,7 +13,7 @@ from yarl import URL
 from sender import deliver, feedback, housekeeping, intake, outbox, smtp
 from sender.api import api
 from sender.apps import Apps
-from sender.attempt import Sending
+from sender.attempt import Sending, attempt
 from sender.batches import Batches
 from sender.door import Door
 from sender.pacing import PaceLimits, Pacer
@@ -49,13 +49,13 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             keyring,
             connections,
             routes,
-            Pacer(PaceLimits(settings.first_attempts, settings.most_attempts)),
             settings,
             Batches(queue.suppressed, postgres.TRANSIENT),
             Batches(queue.doubt, postgres.TRANSIENT),
             Batches(queue.settle, postgres.TRANSIENT),
             recorded,
         )
+        pacer = Pacer(PaceLimits(settings.first_attempts, settings.most_attempts))
         user = URL(amqp).user or "guest"
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
@@ -65,7 +65,8 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
             http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
-            deliver.sending(sending, arrived),
+            sending.running(),
+            deliver.sending(deliver.Desk(queue, pacer, settings, partial(attempt, sending), arrived)),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, Suppressions(pool), keyring)) as events,
             consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
             consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,

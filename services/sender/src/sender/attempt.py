@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,12 +17,13 @@ from sender.batches import Batches
 from sender.compose import compose
 from sender.copies import links
 from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
-from sender.pacing import Pacer, felt
+from sender.pacing import Felt, felt
 from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Leased, Queue, Settlement
 from tracepost import crash, metrics, requests
 from tracepost.events import Bounced, Deferred, Rejected, event
+from tracepost.runner import background
 from tracepost.tokens import Keyring
 
 log = structlog.get_logger()
@@ -36,23 +39,28 @@ class Sending:
     keyring: Keyring
     pool: smtp.Pool
     routes: Routes
-    pacer: Pacer
     settings: SenderSettings
     looks: Batches[tuple[str, str], Rejected | None]
     doubts: Batches[Leased, bool]
     settlements: Batches[Settlement, bool]
     recorded: asyncio.Event  # set when an outcome waits in the outbox
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While the block runs, what gathers is worked at."""
+        async with background(self.looks.run()), background(self.doubts.run()), background(self.settlements.run()):
+            yield
 
-async def attempt(work: Sending, leased: Leased) -> None:
-    """Make it, from the look at the suppression list to the recorded outcome."""
+
+async def attempt(work: Sending, leased: Leased) -> Felt:
+    """Make it, from the look at the suppression list to the recorded outcome; answers what the destination was like."""
     started = time.monotonic()
     crash.point("sender.leased")
     result = await _result(work, leased)
     if result is not None:
-        work.pacer.end(leased.destination, felt(result), time.monotonic())
         await _record(work, leased, result)
     metrics.SMTP_SECONDS.observe(time.monotonic() - started)
+    return felt(result) if result is not None else "other"
 
 
 async def _result(work: Sending, leased: Leased) -> Result | None:

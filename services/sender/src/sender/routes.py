@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sender.smtp.values import Route
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The next hop of a message."""
+
+    host: str
+    port: int
+
+    @property
+    def name(self) -> str:
+        """The route as people write it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator, Field
 
 from sender import routes
-from sender.smtp.values import Route
+from sender.routes import Route
 from tracepost.events import Tracking
 from tracepost.settings import ApiSettings, DatabaseSettings, Port, Seconds, parts
 

@@ -32,8 +32,7 @@ async def queued(pool: Pool, within: timedelta) -> list[Queued]:
 
 async def unfinished(connection: Connection | Pool, month: Month) -> dict[str, int]:
     """What keeps a month: how many deliveries by state, and how many `unpublished` events."""
-    bounds = month.bound, month.plus(1).bound
-    rows = await connection.fetch(_sql["unfinished"], *bounds, *(str(each).encode() for each in bounds))
+    rows = await connection.fetch(_sql["unfinished"], month.bound, month.plus(1).bound)
     return {row["what"]: row["count"] for row in rows}
 
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
+from sender.routes import Route
 from sender.smtp.replies import Answer, Garbage, Parser
-from sender.smtp.values import Route
 
 MOST_UNREAD = 16  # answers; we never have more than four commands under way
 

@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from sender.outcome import Reply
+from sender.routes import Route
 from sender.smtp.commands import Envelope
 from sender.smtp.session import Session, Stale, opened
 from sender.smtp.slots import Slots
-from sender.smtp.values import Limits, Route, Timeouts
+from sender.smtp.values import Limits, Timeouts
 
 
 class Pool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Literal, NoReturn
 
 from sender.outcome import Lost, Reply, Unreachable
+from sender.routes import Route
 from sender.smtp import commands, content
 from sender.smtp.connection import Broken, Connection, Late, connected
 from sender.smtp.replies import Answer, keywords
-from sender.smtp.values import Route, Timeouts
+from sender.smtp.values import Timeouts
 from tracepost import crash
 from tracepost.bounces.classify import Stage
 

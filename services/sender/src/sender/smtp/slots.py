@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from sender.smtp.values import Route
+from sender.routes import Route
 
 
 @dataclass(slots=True, eq=False)

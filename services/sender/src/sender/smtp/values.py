@@ -6,19 +6,6 @@ from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """The next hop of a message."""
-
-    host: str
-    port: int
-
-    @property
-    def name(self) -> str:
-        """The route as people write it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """Of `connections` per route and `overall`; one is closed after `idle` seconds of rest or so many `messages`."""
 
