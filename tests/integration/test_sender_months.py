@@ -158,12 +158,13 @@ async def publish_later(pool: Pool, *message_ids: UUID) -> None:
 
 
 async def test_it_stays_until_all_of_it_is_published(pool: Pool) -> None:
-    await put(pool, id_in(OLD), "done")
-    await publish_later(pool, id_in(HERE), id_in(OLD), id_in(OLD.plus(-1)))
+    old = id_in(OLD)
+    await put(pool, old, "done")
+    await publish_later(pool, id_in(HERE), old, id_in(OLD.plus(-1)))
     assert await housekeeping.once(pool, RETENTION) == {OLD: {"unpublished": 1}}
     assert await left(pool) == {OLD, *MONTHS}
     assert metric("partition_unfinished", what="unpublished") == 1
-    await pool.execute("DELETE FROM outbox WHERE message_id = $1", id_in(OLD))
+    await pool.execute("DELETE FROM outbox WHERE message_id = $1", old)
     assert await housekeeping.once(pool, RETENTION) == {}
     assert await left(pool) == set(MONTHS)
 
