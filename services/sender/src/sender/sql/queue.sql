@@ -1,24 +1,29 @@
--- name: insert_requests
-INSERT INTO requests (message_id, digest, app, open, body, traceparent)
-SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::bytea[], $6::text[])
-ON CONFLICT DO NOTHING
-RETURNING message_id
+-- name: insert
+-- Requests ($1…), their deliveries and their events: all of those that are not there yet, and nothing of the others.
+WITH new AS (
+    INSERT INTO requests (message_id, digest, app, open, body, traceparent)
+    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::bytea[], $6::text[])
+    ON CONFLICT DO NOTHING
+    RETURNING message_id
+), addressed AS (
+    INSERT INTO deliveries
+        (message_id, recipient_no, app, recipient, destination, address_key, lane, state, due_at, expires_at, park_unknown)
+    SELECT message_id, recipient_no, app, recipient, destination, address_key, lane,
+        CASE WHEN due_at <= now() THEN 'ready' ELSE 'waiting' END::delivery_state, due_at, expires_at, park_unknown
+    FROM unnest(
+        $7::uuid[], $8::smallint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::lane[], $14::timestamptz[],
+        $15::timestamptz[], $16::boolean[]
+    ) AS asked (message_id, recipient_no, app, recipient, destination, address_key, lane, due_at, expires_at, park_unknown)
+    JOIN new USING (message_id)
+), told AS (
+    INSERT INTO outbox (message_id, name, event)
+    SELECT message_id, name, event FROM unnest($17::uuid[], $18::text[], $19::bytea[]) AS event (message_id, name, event)
+    JOIN new USING (message_id)
+)
+SELECT message_id FROM new
 
 -- name: known_digests
 SELECT message_id, digest FROM requests WHERE message_id = ANY ($1::uuid[])
-
--- name: insert_deliveries
-INSERT INTO deliveries
-    (message_id, recipient_no, app, recipient, destination, address_key, lane, state, due_at, expires_at, park_unknown)
-SELECT message_id, recipient_no, app, recipient, destination, address_key, lane,
-    CASE WHEN due_at <= now() THEN 'ready' ELSE 'waiting' END::delivery_state, due_at, expires_at, park_unknown
-FROM unnest(
-    $1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::lane[], $8::timestamptz[],
-    $9::timestamptz[], $10::boolean[]
-) AS new (message_id, recipient_no, app, recipient, destination, address_key, lane, due_at, expires_at, park_unknown)
-
--- name: insert_events
-INSERT INTO outbox (message_id, name, event) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
 
 -- name: lease
 -- A lane's share ($2) of what is ready, spread evenly over the next destinations after $3, of which those that are $4 have
@@ -119,6 +124,14 @@ WITH settled AS (
     UPDATE requests r SET open = r.open - n, body = CASE WHEN r.open > n THEN r.body END
     FROM (SELECT message_id, count(*) AS n FROM settled WHERE state = 'done' GROUP BY message_id) AS done
     WHERE r.message_id = done.message_id
+), told AS (
+    -- A delivery that is known too late to change what is done about it is told all the same.
+    INSERT INTO outbox (message_id, name, event)
+    SELECT told.message_id, told.name, told.event
+    FROM unnest($1::uuid[], $2::smallint[], $8::boolean[], $9::text[], $10::bytea[])
+        AS told (message_id, recipient_no, final, name, event)
+    LEFT JOIN settled USING (message_id, recipient_no)
+    WHERE settled.state IS NOT NULL OR told.final AND told.name = 'delivered'
 )
 SELECT message_id, recipient_no FROM settled
 
