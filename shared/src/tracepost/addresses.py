@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
+from functools import lru_cache
 from typing import Annotated, NamedTuple
 
 from email_validator import EmailNotValidError, validate_email
@@ -30,6 +31,7 @@ class Mailbox(NamedTuple):
         return self.address.rpartition("@")[2]
 
 
+@lru_cache(10_000)  # each is looked at several times on its way
 def parse(text: str) -> Mailbox:
     """`Ann <ann@example.org>` or the bare address; ValueError says what is wrong with it."""
     if _CONTROL.search(text):
