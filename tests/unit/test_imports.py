@@ -16,7 +16,7 @@ SHARED, LOCAL_STACK = "tracepost", "local_stack"
 SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
-    *("sender.compose", "sender.copies", "sender.outcome", "sender.apps"),
+    *("sender.compose", "sender.copies", "sender.fields", "sender.parts", "sender.outcome", "sender.apps"),
     *("sender.lanes", "sender.pacing", "sender.routes"),
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),

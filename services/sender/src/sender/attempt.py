@@ -9,12 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import structlog
 
 from sender import smtp
 from sender.batches import Batches
-from sender.compose import compose
+from sender.compose import Prepared, prepare
 from sender.copies import links
 from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
 from sender.pacing import Felt, felt
@@ -23,6 +24,7 @@ from sender.settings import SenderSettings
 from sender.store import Leased, Queue, Settlement
 from tracepost import crash, metrics, requests
 from tracepost.events import Bounced, Deferred, Rejected, event
+from tracepost.requests import SendRequest
 from tracepost.runner import background
 from tracepost.tokens import Keyring
 
@@ -95,9 +97,16 @@ async def _suppressed(work: Sending, leased: Leased) -> Suppressed | None:
     return Suppressed(evidence) if evidence else None
 
 
+@lru_cache(8)  # the copies of one request are often made one after the other
+def _prepared(body: bytes, accepted_at: datetime) -> tuple[SendRequest, Prepared]:
+    request = requests.stored(body)
+    return request, prepare(request, accepted_at)
+
+
 def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
     """The recipient's own return path and message."""
-    request, settings = requests.stored(leased.body), work.settings
+    request, prepared = _prepared(leased.body, leased.accepted_at)
+    settings = work.settings
     own = links(
         work.keyring,
         leased.message_id,
@@ -107,7 +116,7 @@ def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
         settings.bounce_domain,
         settings.pixel_url,
     )
-    message = compose(request, own, leased.accepted_at)
+    message = prepared.copy(own)
     return_path = f"{own.return_token}@{settings.bounce_domain}"
     return smtp.Envelope(return_path, leased.recipient, len(message), eight_bit=not message.isascii()), message
 
