@@ -82,7 +82,7 @@ def _original(address: str) -> str:
 
 def _allowed(size: int, most: str) -> int:
     # 0 or nothing is no limit (RFC 1870); whatever is no number is not one either.
-    limit = int(most) if most.isdecimal() and len(most) <= 20 else 0
+    limit = int(most) if most.isascii() and most.isdecimal() and len(most) <= 20 else 0
     if 0 < limit < size:
         _refuse_size(size, limit)
     return size

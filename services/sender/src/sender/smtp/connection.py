@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import cast
 
 from sender.routes import Route
@@ -51,29 +50,40 @@ class Connection(asyncio.Protocol):
     async def answer(self, seconds: float) -> Answer:
         """The next whole answer; raises Broken without one, Late when it is not there within that time."""
         if not self._answers:
-            await self._until(lambda: bool(self._answers), seconds, "answer")
+            deadline = self._loop.call_later(seconds, self._late, "answer", seconds)
+            try:
+                while not self._answers:
+                    await self._news()
+            finally:
+                deadline.cancel()
         return self._answers.popleft()
+
+    def answered(self) -> Answer | None:
+        """The next whole answer if it is there already."""
+        return self._answers.popleft() if self._answers else None
 
     async def drained(self, seconds: float) -> None:
         """Wait until more may be written, or the server speaks."""
-        await self._until(lambda: not self._paused or self.spoke, seconds, "way on for the message")
+        deadline = self._loop.call_later(seconds, self._late, "way on for the message", seconds)
+        try:
+            while self._paused and not self.spoke:
+                await self._news()
+        finally:
+            deadline.cancel()
 
     def abort(self) -> None:
         """Close at once; what is not sent yet never will be."""
         self._fail(Broken("the connection was closed"))
 
-    async def _until(self, ready: Callable[[], bool], seconds: float, what: str) -> None:
-        # A deadline of our own, and no asyncio.timeout: it costs less, and it ends the connection whoever waits.
-        late = Late(f"there was no {what} within {seconds:g} s")
-        deadline = self._loop.call_later(seconds, self._fail, late)
-        try:
-            while not ready():
-                if self._failure:
-                    raise self._failure
-                self._waiter = self._loop.create_future()
-                await self._waiter
-        finally:
-            deadline.cancel()
+    def _news(self) -> asyncio.Future[None]:
+        """Done when something changes; raises Broken when nothing ever will."""
+        if self._failure:
+            raise self._failure
+        self._waiter = self._loop.create_future()
+        return self._waiter
+
+    def _late(self, what: str, seconds: float) -> None:
+        self._fail(Late(f"there was no {what} within {seconds:g} s"))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

@@ -15,7 +15,7 @@ from tracepost.bounces.classify import Stage
 
 CLOSING = 421  # the server closes the connection, whatever was asked (RFC 5321 3.8)
 GO_AHEAD = 354
-_PIPELINED_AFTER = {"mail": 2, "rcpt": 1, "data": 0}
+_STAGES: tuple[Stage, ...] = ("mail", "rcpt", "data")
 
 
 class Failed(Exception):
@@ -36,7 +36,9 @@ class Session:
     def __init__(self, connection: Connection, route: Route, timeouts: Timeouts) -> None:
         self.route, self.transactions = route, 0
         self._connection, self._timeouts = connection, timeouts
+        self._seconds = timeouts.mail, timeouts.rcpt, timeouts.data
         self._offered: dict[str, str] = {}
+        self._pipelining = False
         self._state: Literal["ready", "to be reset", "busy", "taking"] = "busy"
 
     @property
@@ -53,11 +55,12 @@ class Session:
         greeting = await self._answer("connect", self._timeouts.greeting)
         if greeting.code != 220:
             self._fail("connect", greeting)
-        answer = await self._ask("ehlo", f"EHLO {hostname}\r\n".encode(), self._timeouts.ehlo)
+        answer = await self._hello("EHLO", hostname)
         if 500 <= answer.code < 600:
-            answer = await self._ask("ehlo", f"HELO {hostname}\r\n".encode(), self._timeouts.ehlo)
+            answer = await self._hello("HELO", hostname)
         elif answer.code == 250:
             self._offered = keywords(answer)
+            self._pipelining = "PIPELINING" in self._offered
         if answer.code != 250:
             self._fail("ehlo", answer)
         self._state = "ready"
@@ -65,19 +68,18 @@ class Session:
     async def envelope(self, envelope: commands.Envelope) -> None:
         """MAIL, RCPT and DATA, in one write where the server allows; raises Failed, or Stale if a new one may do."""
         self.transactions += 1
-        try:
-            mail, rcpt = commands.mail(envelope, self._offered), commands.rcpt(envelope, self._offered)
-        except commands.Refused as refused:
-            raise Failed(Reply(refused.stage, refused.code, refused.text, self.route.name)) from None
+        lines = self._lines(envelope)
         reset, self._state = self._state == "to be reset", "busy"
-        pipelining = "PIPELINING" in self._offered
-        if pipelining:
-            self._connection.write((b"RSET\r\n" if reset else b"") + mail + rcpt + b"DATA\r\n")
+        if self._pipelining:
+            self._connection.write((b"RSET\r\n" if reset else b"") + b"".join(lines))
         if reset:
-            await self._reset(sent=pipelining)
-        await self._step("mail", b"" if pipelining else mail, self._timeouts.mail)
-        await self._step("rcpt", b"" if pipelining else rcpt, self._timeouts.rcpt)
-        await self._step("data", b"" if pipelining else b"DATA\r\n", self._timeouts.data)
+            await self._reset()
+        for stage, line, seconds in zip(_STAGES, lines, self._seconds, strict=True):
+            if not self._pipelining:
+                self._connection.write(line)
+            answer = self._connection.answered() or await self._answer(stage, seconds)
+            if not (answer.code == GO_AHEAD if stage == "data" else 200 <= answer.code < 300):
+                await self._refused(stage, answer)
         self._state = "taking"
 
     async def message(self, message: bytes) -> Reply:
@@ -130,22 +132,29 @@ class Session:
             self._state = "to be reset"
         raise Failed(reply)
 
-    async def _reset(self, *, sent: bool) -> None:
-        answer = await self._ask("mail", b"" if sent else b"RSET\r\n", self._timeouts.rset)
+    def _lines(self, envelope: commands.Envelope) -> tuple[bytes, bytes, bytes]:
+        try:
+            return commands.mail(envelope, self._offered), commands.rcpt(envelope, self._offered), b"DATA\r\n"
+        except commands.Refused as refused:
+            raise Failed(Reply(refused.stage, refused.code, refused.text, self.route.name)) from None
+
+    async def _reset(self) -> None:
+        if not self._pipelining:
+            self._connection.write(b"RSET\r\n")
+        answer = await self._answer("mail", self._timeouts.rset)
         if answer.code != 250:
             raise Stale
 
-    async def _step(self, stage: Stage, command: bytes, seconds: float) -> None:
-        answer = await self._ask(stage, command, seconds)
-        if answer.code == GO_AHEAD if stage == "data" else 200 <= answer.code < 300:
-            return
+    async def _refused(self, stage: Stage, answer: Answer) -> NoReturn:
+        if answer.code == CLOSING and self._may_be_stale(stage):
+            raise Stale
         if answer.refuses and answer.code != CLOSING:
             await self._clear_up(stage)
         self._fail(stage, answer)
 
     async def _clear_up(self, refused: Stage) -> None:
         """After a refusal: read what the commands behind it were answered, so that the connection may be used again."""
-        more = _PIPELINED_AFTER[refused] if "PIPELINING" in self._offered else 0
+        more = 2 - _STAGES.index(refused) if self._pipelining else 0
         try:
             answers = [await self._connection.answer(self._timeouts.rset) for _ in range(more)]
             if answers and answers[-1].code == GO_AHEAD:
@@ -158,22 +167,20 @@ class Session:
         if all(answer.code != CLOSING for answer in answers):
             self._state = "to be reset"
 
-    async def _ask(self, stage: Stage, command: bytes, seconds: float) -> Answer:
-        if command:
-            self._connection.write(command)
-        return await self._answer(stage, seconds)
+    async def _hello(self, verb: str, hostname: str) -> Answer:
+        self._connection.write(f"{verb} {hostname}\r\n".encode())
+        return await self._answer("ehlo", self._timeouts.ehlo)
 
     async def _answer(self, stage: Stage, seconds: float) -> Answer:
-        may_be_stale = stage == "mail" and self.transactions > 1
         try:
-            answer = await self._connection.answer(seconds)
+            return await self._connection.answer(seconds)
         except Broken as error:
-            if may_be_stale and not isinstance(error, Late):
+            if self._may_be_stale(stage) and not isinstance(error, Late):
                 raise Stale from None
             raise Failed(self._unreachable(stage, str(error))) from None
-        if may_be_stale and answer.code == CLOSING:
-            raise Stale
-        return answer
+
+    def _may_be_stale(self, stage: Stage) -> bool:
+        return stage == "mail" and self.transactions > 1
 
     def _fail(self, stage: Stage, answer: Answer) -> NoReturn:
         if answer.refuses:
