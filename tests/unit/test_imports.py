@@ -16,7 +16,7 @@ SHARED, LOCAL_STACK = "tracepost", "local_stack"
 SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
-    *("sender.compose", "sender.copies", "sender.outcome", "sender.apps"),
+    *("sender.compose", "sender.copies", "sender.outcome", "sender.apps", "sender.pacing"),
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
     *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -151,6 +152,7 @@ async def _record(work: Sending, leased: Leased, result: Result) -> None:
         outcome_unknown=leased.outcome_unknown,
         park_unknown=leased.park_unknown,
         retry_minutes=work.settings.retry_minutes,
+        spread=random.uniform(0.9, 1.1),  # noqa: S311 - no secret
     )
     outcome = decide(result, attempt, now)
     told = event(
