@@ -54,7 +54,7 @@ class Pace:
 
 @dataclass(slots=True)
 class _State:
-    """`to_end` of those under way began before the last lowering, so they say nothing of what it brought."""
+    """`to_end` counts those still under way from before the last lowering: they say nothing of what it brought."""
 
     concurrency: int
     rate: float
@@ -95,6 +95,7 @@ class Pacer:
     def __init__(self, limits: PaceLimits) -> None:
         self._limits = limits
         self._states: OrderedDict[str, _State] = OrderedDict()  # the least recently used first
+        self._held: dict[str, _State] = {}  # all that may have less room than the default; only these are gone through
         self._default = _room(_fresh(limits, 0.0), limits, 0.0)
 
     def free(self, destination: str, now: float) -> int:
@@ -117,27 +118,28 @@ class Pacer:
         assert state.under_way > 0, f"more ends than beginnings: {destination}"
         self._use(destination, state, now)
         state.under_way -= 1
-        state.to_end = max(0, state.to_end - 1)
+        is_old = state.to_end > 0
+        state.to_end -= is_old
         match felt:
             case "well":
                 _raise(state, self._limits, now)
             case "slow_down" | "away":
-                _lower(state, self._limits, felt, now)
+                if not is_old:
+                    _lower(state, self._limits, felt, now)
             case "other":
                 pass
 
     def closed(self, now: float) -> Sequence[str]:
         """Destinations without room now: full, resting, or ahead of their rate."""
-        return [name for name, state in self._states.items() if not _room(state, self._limits, now)]
+        return [name for name, room in self._rooms(now).items() if not room]
 
     def room(self, now: float) -> Mapping[str, int]:
         """Destinations that have room, but less than one that is not known here."""
-        rooms = ((name, _room(state, self._limits, now)) for name, state in self._states.items())
-        return {name: room for name, room in rooms if 0 < room < self._default}
+        return {name: room for name, room in self._rooms(now).items() if room}
 
     def next_opening(self, now: float) -> float | None:
         """When the first of those opens that wait for nothing but time; None if none does."""
-        openings = (_opens_at(state, self._limits, now) for state in self._states.values())
+        openings = (_opens_at(state, self._limits, now) for state in self._held.values())
         return min((at for at in openings if at > now), default=None)
 
     def states(self, now: float) -> Iterator[Pace]:
@@ -147,8 +149,16 @@ class Pacer:
             resting_until = state.resting_until if state.resting_until > now else None
             yield Pace(name, state.under_way, state.concurrency, rate, resting_until, state.why)
 
+    def _rooms(self, now: float) -> dict[str, int]:
+        """Of those with less room than the default; time alone never takes room away, so the others are let go of."""
+        rooms = {name: _room(state, self._limits, now) for name, state in self._held.items()}
+        less = {name: room for name, room in rooms.items() if room < self._default}
+        self._held = {name: self._held[name] for name in less}
+        return less
+
     def _use(self, destination: str, state: _State, now: float) -> None:
         self._states.move_to_end(destination)
+        self._held[destination] = state
         state.tokens = _tokens(state, self._limits, now)
         state.used_at = now
 
@@ -165,6 +175,7 @@ class Pacer:
                 self._states.move_to_end(name)
             elif len(self._states) >= self._limits.destinations or _is_stale(state, self._limits, now):
                 del self._states[name]
+                self._held.pop(name, None)
             else:
                 break
 
@@ -225,8 +236,8 @@ def _raise(state: _State, limits: PaceLimits, now: float) -> None:
 
 
 def _lower(state: _State, limits: PaceLimits, why: Why, now: float) -> None:
-    """Half as many, and a rest where that does not help; what was begun before the last lowering counts no more."""
-    if now < state.resting_until or state.to_end or now - state.lowered_at < limits.calm:
+    """Half as many, and a rest where that does not help."""
+    if now < state.resting_until or now - state.lowered_at < limits.calm:
         return
     is_outage = why == "away" and now - state.well_at > limits.grace
     if is_outage or state.probing or state.concurrency == 1:
