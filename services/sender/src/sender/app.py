@@ -10,12 +10,13 @@ from functools import partial
 
 from yarl import URL
 
-from sender import deliver, feedback, intake, outbox, smtp
+from sender import deliver, feedback, intake, outbox, smtp, suppression_files, suppressions
 from sender.api import api
 from sender.apps import Apps
 from sender.door import Door
 from sender.settings import SenderSettings
 from sender.store import Queue
+from sender.suppression_store import Suppressions
 from tracepost import http, postgres, topology
 from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.runner import Checks, background
@@ -35,17 +36,22 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
+        listed = Suppressions(pool)
         take = partial(intake.take, queue, publisher, settings, arrived, recorded)
         user = URL(amqp).user or "guest"
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
         door = Door(queue, publisher, settings, keys, user)
+        of_suppressions = (
+            *suppressions.routes(listed, keyring, keys),
+            *suppression_files.routes(listed, keyring, keys),
+        )
         consume = partial(consuming, amqp, publisher=publisher, transient=postgres.TRANSIENT)
         async with (
             background(outbox.drain(queue, publisher, recorded)),
-            http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
+            http.serving(api(door.send, *of_suppressions), settings.host, settings.api_port),
             deliver.sending(deliver.Sending(queue, keyring, relay, settings, recorded), arrived),
-            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, queue, keyring)) as events,
+            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed, keyring)) as events,
             consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
             consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,
         ):
