@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from sender.suppression import OF_THE_MAILBOX, TERMS, Entry, Evidence, Kind, entries, kind, scope
 from tests.unit.samples import NOON, modest
 from tracepost.bounces.classify import rules
-from tracepost.events import BounceClass, Bounced, Complained, Data, Delivered, FeedbackType, RejectionReason, derived_id
+from tracepost.events import (
+    BounceClass,
+    Bounced,
+    Complained,
+    Data,
+    Delivered,
+    FeedbackType,
+    RejectionReason,
+    derived_id,
+)
 
 DAY = timedelta(days=1)
 REASONS = get_args(RejectionReason)

@@ -183,8 +183,8 @@ def _idle(candidate: Candidate, before: Entry | None, after: Entry | None, now: 
         return "it has ended already"
     if before is None or not before.holds(now):
         return None
-    same_end = before.until == after.until
-    if same_end and (before.since == after.since or not candidate.dated):
+    same_time = before.since == candidate.evidence.at or not candidate.dated
+    if same_time and before.until == candidate.evidence.until:
         return "it is on the list already"
     return "what is on the list is newer, or lasts longer" if after.evidence is not candidate.evidence else None
 
