@@ -10,7 +10,7 @@ from functools import partial
 
 from yarl import URL
 
-from sender import deliver, feedback, housekeeping, intake, outbox, smtp
+from sender import deliver, feedback, housekeeping, intake, outbox, smtp, suppression_files, suppressions
 from sender.api import api
 from sender.apps import Apps
 from sender.attempt import Sending, attempt
@@ -43,6 +43,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     ):
         await housekeeping.begin(pool, settings.retention_months)
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
+        listed = Suppressions(pool)
         take = partial(intake.take, intake.Intake(queue, publisher, keyring, settings, arrived, recorded))
         sending = Sending(
             queue,
@@ -60,14 +61,18 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
         door = Door(queue, publisher, settings, keys, user)
+        of_suppressions = (
+            *suppressions.routes(listed, keyring, keys),
+            *suppression_files.routes(listed, keyring, keys),
+        )
         consume = partial(consuming, amqp, publisher=publisher, transient=postgres.TRANSIENT)
         async with (
             background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
-            http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
+            http.serving(api(door.send, *of_suppressions), settings.host, settings.api_port),
             sending.running(),
             deliver.sending(deliver.Desk(queue, pacer, settings, partial(attempt, sending), arrived)),
-            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, Suppressions(pool), keyring)) as events,
+            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed, keyring)) as events,
             consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
             consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,
         ):

@@ -27,7 +27,7 @@ TERMS: Mapping[RejectionReason, tuple[timedelta, ...]] = {
 # What says that the mailbox cannot take mail now; all else that is soft blames us, the message or the servers.
 OF_THE_MAILBOX = frozenset({"mailbox_full", "mailbox_disabled", "quota"})
 
-# So many messages fail softly, over so long, within this, and none is delivered meanwhile: then the address is let rest.
+# So many messages failed softly, over so long, within this, and none was delivered meanwhile: the address may rest.
 SOFT_MESSAGES, SOFT_SPAN, SOFT_WINDOW = 3, timedelta(3), timedelta(30)
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -93,7 +93,7 @@ def kind(data: Data) -> Kind | None:
 
 
 def scope(learnt: Kind, app: str) -> str | None:
-    """Whose mail it is about: who does not want the mail of one app may want that of another, all else holds for all."""
+    """For whose mail it holds: who does not want that of one app may want that of another; all else holds for all."""
     return app if learnt == "opt_out" else None
 
 
@@ -140,7 +140,7 @@ def _lifted(entry: Entry, lift: Evidence | None) -> Entry:
 
 
 def _entries(part: Sequence[Evidence]) -> list[Entry]:
-    """Of one scope, between two lifts; of what was learnt and what was added for one reason, that which lasts longer."""
+    """Of one scope, between two lifts; of what was learnt and what was added for one reason, what lasts longer."""
     added = {each.reason: each for each in part if each.kind == "added" and each.reason}  # the newest
     learnt: dict[RejectionReason, Sequence[Evidence]] = {
         "hard_bounce": [each for each in part if each.kind == "hard_bounce"],

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 from uuid_utils.compat import uuid7
 
 from sender.suppression import Entry, Evidence, entries
-from sender.suppression_asked import Address, app_of
+from sender.suppression_asked import Address, Why, app_of
 from tracepost.events import RejectionReason, Utc
 from tracepost.keys import Client, Name
 from tracepost.problems import Fault, Invalid, Problem, faults
@@ -49,24 +50,27 @@ class Plan(NamedTuple):
     ignored: list[tuple[Candidate, str]]
 
 
-def _time(text: object, info: ValidationInfo) -> object:
-    try:
-        time = datetime.fromisoformat(str(text))
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None:
-        raise ValueError("is no time with its zone; write it as 2026-03-04T12:30:00Z")
-    return time
+def _time(text: str) -> datetime:
+    with suppress(ValueError):
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            return time
+    raise ValueError("is no time with its zone; write it as 2026-03-04T12:30:00Z")
+
+
+def _now(info: ValidationInfo) -> datetime:
+    now: datetime = (info.context or {})["now"]
+    return now
 
 
 def _past(since: datetime, info: ValidationInfo) -> datetime:
-    if since > info.context["now"]:
+    if since > _now(info):
         raise ValueError("lies in the future; leave it empty, which means now")
     return since
 
 
 def _after_since(until: datetime, info: ValidationInfo) -> datetime:
-    if until <= (info.data.get("since") or info.context["now"]):
+    if until <= (info.data.get("since") or _now(info)):
         raise ValueError("is not later than since; leave it empty, which means for ever")
     return until
 
@@ -79,30 +83,33 @@ class _Line(BaseModel):
     reason: RejectionReason = "manual"
     since: Annotated[Utc, BeforeValidator(_time), AfterValidator(_past)] | None = None
     until: Annotated[Utc, BeforeValidator(_time), AfterValidator(_after_since)] | None = None
-    why: Annotated[str, Field(max_length=1_000)] | None = None
+    why: Why | None = None
 
 
 def read(text: str, client: Client, now: datetime) -> tuple[list[Candidate], list[Wrong]]:
     """The good lines, and what is wrong with the others; Invalid: the header says not what stands where."""
     good: list[Candidate] = []
     wrong: list[Wrong] = []
-    seen: dict[tuple[object, ...], int] = {}
+    first: dict[tuple[object, ...], int] = {}
     records = _records(text)
     try:
         names = _header(next(records, (1, []))[1])
         for line, record in records:
             found = _candidate(line, names, record, client, now)
-            if isinstance(found, Candidate):
-                first = seen.setdefault((found.address, found.evidence.app, found.evidence.reason), line)
-                found = found if first == line else [Wrong(line, "address", f"is on line {first} already; remove one")]
-            if isinstance(found, Candidate):
-                good.append(found)
-            else:
+            if isinstance(found, list):
                 wrong += found
+            elif first.setdefault(_name(found), line) != line:
+                wrong.append(Wrong(line, "address", f"stands on line {first[_name(found)]} already; remove one"))
+            else:
+                good.append(found)
     except csv.Error as error:
-        last = max([0, *(each.line for each in (*good, *wrong))])
+        last = max([each.line for each in good] + [each.line for each in wrong], default=0)
         wrong.append(Wrong(last + 1, "", f"is no CSV from here on: {error}; mend the quotation marks"))
     return good, wrong
+
+
+def _name(candidate: Candidate) -> tuple[str, str | None, str | None]:
+    return candidate.address, candidate.evidence.app, candidate.evidence.reason
 
 
 def _records(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -138,8 +145,8 @@ def _candidate(
         return [_wrong(number, each) for each in faults(error)]
     except Invalid as error:
         return [_wrong(number, each) for each in error.problem.errors]
-    decided = {"by": client.client, "why": line.why}
-    evidence = Evidence(uuid7(), "added", line.since or now, app, reason=line.reason, until=line.until, **decided)
+    since, by = line.since or now, client.client
+    evidence = Evidence(uuid7(), "added", since, app, reason=line.reason, until=line.until, by=by, why=line.why)
     return Candidate(number, line.address, evidence, line.since is not None)
 
 
@@ -148,7 +155,7 @@ def _wrong(line: int, fault: Fault) -> Wrong:
 
 
 def plan(candidates: Sequence[Candidate], known: Mapping[str, Sequence[Evidence]], now: datetime) -> Plan:
-    """What these would do to what is known, by address: the rules for evidence decide, as they will when it is taken."""
+    """What these would do to what is known, by address: the rules decide, as they will when it is taken."""
     made = Plan([], [], [])
     for each in candidates:
         before = _entry(known.get(each.address, ()), each)
@@ -176,8 +183,8 @@ def _idle(candidate: Candidate, before: Entry | None, after: Entry | None, now: 
         return "it has ended already"
     if before is None or not before.holds(now):
         return None
-    same_end = before.until == after.until
-    if same_end and (before.since == after.since or not candidate.dated):
+    same_time = before.since == candidate.evidence.at or not candidate.dated
+    if same_time and before.until == candidate.evidence.until:
         return "it is on the list already"
     return "what is on the list is newer, or lasts longer" if after.evidence is not candidate.evidence else None
 

@@ -75,7 +75,7 @@ class Suppressions:
         return {(message_id, number): Recipient(*told) for message_id, number, *told in rows}
 
     async def learn(self, learnt: Sequence[Learnt], erased: Mapping[str, datetime] | None = None) -> None:
-        """Add evidence and erase addresses (by key) as of a time, all or nothing; what is known already changes nothing."""
+        """Add evidence and erase addresses (by key) as of a time, all or nothing; what is known changes nothing."""
         async with self._pool.acquire() as connection, connection.transaction():
             await _put_addresses(connection, learnt, erased or {})
             if erased:
