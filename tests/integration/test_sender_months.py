@@ -186,7 +186,11 @@ async def test_too_many_months_are_never_dropped_at_once(pool: Pool) -> None:
 @asynccontextmanager
 async def transaction(database: str) -> AsyncIterator[Connection]:
     """Somebody else's; it is committed at the end."""
-    async with asyncpg.create_pool(database, min_size=1) as own, own.acquire() as connection, connection.transaction():
+    async with (
+        asyncpg.create_pool(database, min_size=1, max_size=1) as own,
+        own.acquire() as connection,
+        connection.transaction(),
+    ):
         yield connection
 
 
@@ -209,31 +213,19 @@ async def waits(database: str, keeping: asyncio.Task[None]) -> bool:
         )
 
 
-async def test_a_month_goes_beside_all_that_works_in_either_order(pool: Pool) -> None:
-    going = True
-
-    async def take() -> None:
-        while going:
-            async with pool.acquire() as connection, connection.transaction():
-                await put(connection, id_in(HERE), "ready")
-
-    async def settle() -> None:
-        while going:
-            async with pool.acquire() as connection, connection.transaction():
-                one = "SELECT message_id FROM deliveries WHERE state = 'ready' LIMIT 1 FOR UPDATE SKIP LOCKED"
-                await connection.execute(f"UPDATE deliveries SET state = 'done' WHERE message_id = ({one})")
-                await connection.execute("UPDATE requests SET body = NULL WHERE message_id = $1", id_in(HERE))
-
-    async def gone() -> bool:
-        await housekeeping.once(pool, RETENTION)
-        return await left(pool) == set(MONTHS)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(3):
-            group.create_task(take())
-            group.create_task(settle())
-        await eventually(gone)
-        going = False
+@pytest.mark.parametrize("tables", [("requests", "deliveries"), ("deliveries", "requests")])
+async def test_who_comes_to_one_table_after_the_other_is_not_held_up(
+    database: str, pool: Pool, tables: tuple[str, str]
+) -> None:
+    await put(pool, id_in(OLD), "done")
+    async with transaction(database) as other:
+        await other.execute(f"LOCK TABLE {tables[0]} IN ROW EXCLUSIVE MODE")
+        keeping = asyncio.create_task(partitions.keep(pool, TABLES, MONTHS))
+        await eventually(lambda: waits(database, keeping))
+        await other.execute(f"SET LOCAL lock_timeout = '100ms'; LOCK TABLE {tables[1]} IN ROW EXCLUSIVE MODE")
+    await asyncio.gather(keeping, return_exceptions=True)  # it may have given up the wait
+    await partitions.keep(pool, TABLES, MONTHS)
+    assert await left(pool) == set(MONTHS)
 
 
 async def test_processes_that_keep_house_at_once(database: str, pool: Pool) -> None:
