@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender.smtp.slots import Slots
-from sender.smtp.values import Route
+from sender.routes import Route
 
 ROUTES = [Route(name, 25) for name in "abcde"]
 A, B, C, *_ = ROUTES
