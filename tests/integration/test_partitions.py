@@ -22,13 +22,13 @@ from yarl import URL
 from status_store import housekeeping
 from status_store.housekeeping import TABLES
 from status_store.record import record
-from status_store.store import OutOfMonths, Store
+from status_store.store import Store
 from tests.conftest import eventually
 from tests.unit.samples import DATA, uuid7_at
 from tracepost import metrics, partitions, postgres
 from tracepost.events import Accepted, AnyEvent, Opened, event
 from tracepost.months import AHEAD, Month, Months, kept, month
-from tracepost.partitions import NotKept
+from tracepost.partitions import NotKept, OutOfMonths
 from tracepost.postgres import Pool
 from tracepost.runner import Unavailable, background
 

@@ -49,6 +49,10 @@ class Tables:
     together: bool = True
 
 
+class OutOfMonths(Exception):
+    """A month has no partition although it should: nothing was changed; the housekeeping makes it."""
+
+
 class NotKept(Exception):
     """Partitions are missing still, or there still; the text says why, and the remedy."""
 

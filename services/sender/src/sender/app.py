@@ -23,6 +23,7 @@ from sender.store import Queue
 from sender.suppression_store import Suppressions
 from tracepost import http, postgres, topology
 from tracepost.broker import EVENTS, consuming, publishing
+from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
 
 REQUESTS_AT_ONCE = 25  # they may be large
@@ -65,7 +66,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             *suppressions.routes(listed, keyring, keys),
             *suppression_files.routes(listed, keyring, keys),
         )
-        consume = partial(consuming, amqp, publisher=publisher, transient=postgres.TRANSIENT)
+        consume = partial(consuming, amqp, publisher=publisher, transient=(*postgres.TRANSIENT, OutOfMonths))
         async with (
             background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),

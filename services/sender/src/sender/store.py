@@ -15,6 +15,7 @@ import asyncpg
 from sender.outcome import Outcome
 from tracepost import events, postgres
 from tracepost.events import AnyEvent, Rejected
+from tracepost.partitions import OutOfMonths
 
 Lane = Literal["normal", "bulk"]
 Key = tuple[UUID, int]  # message_id and recipient_no
@@ -111,12 +112,18 @@ class Queue:
         self._pool, self._lease, self._doubt = pool, lease, doubt
 
     async def insert(self, requests: Sequence[NewRequest]) -> dict[UUID, bytes]:
-        """Insert what is new with its deliveries and events; answers the digests of what was there already."""
+        """Insert what is new with its deliveries and events; answers the digests of what was there already.
+
+        OutOfMonths: one has no partition to go to, and nothing was inserted.
+        """
         ordered = sorted(requests, key=lambda request: request.message_id)  # in key order: no deadlock
         heads = [(r.message_id, r.digest, r.app, len(r.deliveries), r.body, r.traceparent) for r in ordered]
         told = [_told(event) for request in ordered for event in request.accepted]
         columns = (*zip(*heads, strict=True), *zip(*_deliveries(ordered), strict=True), *zip(*told, strict=True))
-        inserted = {row["message_id"] for row in await self._pool.fetch(_sql["insert"], *columns)}
+        try:
+            inserted = {row["message_id"] for row in await self._pool.fetch(_sql["insert"], *columns)}
+        except asyncpg.CheckViolationError as error:
+            raise OutOfMonths(str(error)) from error
         known = [request.message_id for request in ordered if request.message_id not in inserted]
         rows = await self._pool.fetch(_sql["known_digests"], known) if known else []
         return {row["message_id"]: row["digest"] for row in rows}

@@ -22,6 +22,7 @@ from status_store.tally import Tally
 from tracepost import events, postgres
 from tracepost.events import AnyEvent
 from tracepost.months import Months, kept
+from tracepost.partitions import OutOfMonths
 from tracepost.postgres import Connection, Pool
 
 _sql = postgres.load("status_store")
@@ -33,10 +34,6 @@ Key = tuple[MessageId, int]  # and recipient_no
 
 class Raced(Exception):
     """Another transaction was the first to insert a message: nothing was changed, and all is to be done again."""
-
-
-class OutOfMonths(Exception):
-    """A month has no partition although it should: nothing was changed; the housekeeping makes it."""
 
 
 class Refolding(Exception):

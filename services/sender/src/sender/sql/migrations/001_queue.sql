@@ -63,3 +63,5 @@ CREATE TABLE idempotency_keys (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (client, key)
 );
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
