@@ -108,8 +108,8 @@ def _both(text: Part, html: Part, boundary: str) -> tuple[Fields, bytes, bytes]:
     # The least first (RFC 2046, 5.1.4).
     line = f"--{boundary}".encode()
     start = [line, _joined(_verbatim(*text.fields)), text.body(), line, _joined(_verbatim(*html.fields)), b""]
-    kind = f'multipart/alternative;{fields.CRLF} boundary="{boundary}"'
-    return _verbatim(_MIME, ("Content-Type", kind)), _END.join(start), _END + line + b"--" + _END
+    kind = fields.unstructured("Content-Type", f'multipart/alternative; boundary="{boundary}"')
+    return [*_verbatim(_MIME), ("Content-Type", kind)], _END.join(start), _END + line + b"--" + _END
 
 
 def _verbatim(*named: tuple[str, str]) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ from email.utils import quote
 
 from tracepost.addresses import parse
 
-CRLF = "\r\n"
 LONGEST_LINE = 998  # RFC 5322, 2.1.1, without the line end
 
 _LINE = 78
@@ -32,8 +31,10 @@ class HeadersAltered(Exception):
 
 
 def verbatim(name: str, value: str) -> str:
-    """The field as it is; `check` finds what no line may hold."""
-    return f"{name}: {value}{CRLF}"
+    """The field on one line, as it is."""
+    if not value.isprintable():
+        raise HeadersAltered(f"{name} holds a control character")
+    return f"{name}: {value}\r\n"
 
 
 def unstructured(name: str, value: str) -> str:
@@ -85,7 +86,7 @@ def _folded(name: str, pieces: Sequence[str]) -> str:
             line = piece
         else:
             line += piece
-    return CRLF.join([*lines, line, ""])
+    return "\r\n".join([*lines, line, ""])
 
 
 def _mailbox(text: str) -> list[str]:

@@ -16,7 +16,7 @@ LONGEST_IMAGE = 400
 _PRINTABLE = bytes(range(32, 127)) + b"\t\r\n"
 _BASE64_LINE = 57  # bytes, which make 76 characters
 _BODY_END = re.compile(rb"</body\s*>", re.IGNORECASE)
-_BEYOND = re.compile(rb"=(?=(?:20|09)\n)(?<=[^\n]{75}=)")
+_BEYOND = re.compile(rb"=(?=(?:20|09)\n)(?<=[^\n]{74}=)")
 
 
 class _Encoding(NamedTuple):
