@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from uuid import UUID
 
 import asyncpg
@@ -14,8 +13,10 @@ from uuid_utils.compat import uuid7
 
 from sender.outcome import Outcome
 from sender.store import Leased, NewRequest, Queue
+from sender.suppression import Evidence
+from sender.suppression_store import Learnt, Suppressions
 from tracepost import events, postgres
-from tracepost.events import Accepted, Delivered, Rejected, event
+from tracepost.events import Accepted, Delivered, event
 from tracepost.runner import Unavailable
 
 NOW = datetime.now(UTC)
@@ -145,11 +146,18 @@ async def test_a_parked_delivery_is_not_leased_again(queue: Queue, database: str
     assert await queue.lease("normal", 1) == []
 
 
-async def test_a_suppression_between_lease_and_final_dot_is_seen(queue: Queue) -> None:
+@pytest.mark.parametrize(("app", "seen"), [(None, True), ("app", True), ("another", False)])
+async def test_a_suppression_between_lease_and_final_dot_is_seen(
+    queue: Queue, database: str, app: str | None, seen: bool
+) -> None:
     await queue.insert([new()])
     [leased] = await queue.lease("normal", 1)
-    await queue.suppress("key", leased.recipient, Rejected(reason="hard_bounce", since=NOW))
-    assert not await queue.doubt(leased, "key")
+    evidence = Evidence(uuid7(), "added", NOW, app, reason="manual", by="ann")
+    async with postgres.connected(database, "sender") as pool:
+        await Suppressions(pool).learn([Learnt("key", leased.recipient, evidence)])
+    found = await queue.suppression(leased.message_id, "key")
+    assert (found is not None) == seen
+    assert await queue.doubt(leased, "key") == (not seen)
 
 
 async def test_the_body_goes_when_all_deliveries_are_done(queue: Queue, database: str) -> None:
@@ -169,28 +177,6 @@ async def test_what_was_not_published_stays_in_the_outbox(queue: Queue) -> None:
             raise ZeroDivisionError
     assert len(await outbox(queue)) == 1
     assert await outbox(queue) == []
-
-
-@pytest.mark.parametrize("lift_first", [False, True])
-async def test_not_spam_undoes_a_complaint_whichever_came_first(queue: Queue, lift_first: bool) -> None:
-    complaint = Rejected(reason="spam_complaint", since=NOW)
-    steps = [
-        partial(queue.suppress, "key", "a@example.test", complaint),
-        partial(queue.lift_complaint, "key", "a@example.test", NOW + timedelta(seconds=1)),
-    ]
-    for step in reversed(steps) if lift_first else steps:
-        await step()
-    assert await queue.suppression("key") is None
-    await queue.suppress("key", "a@example.test", Rejected(reason="spam_complaint", since=NOW + timedelta(seconds=2)))
-    assert await queue.suppression("key") is not None
-
-
-async def test_not_spam_does_not_undo_a_hard_bounce(queue: Queue) -> None:
-    await queue.suppress("key", "a@example.test", Rejected(reason="hard_bounce", since=NOW))
-    await queue.lift_complaint("key", "a@example.test", NOW + timedelta(seconds=1))
-    found = await queue.suppression("key")
-    assert found is not None
-    assert found.reason == "hard_bounce"
 
 
 async def test_a_database_that_is_newer_or_altered_refuses_the_start(database: str) -> None:
