@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tracepost.addresses import MOST_CHARACTERS, normal, parse
 from tracepost.events import RejectionReason, Utc, storable
@@ -20,8 +20,8 @@ Address = Annotated[
 
 Why = Annotated[
     str,
-    BeforeValidator(lambda text: storable(text) if isinstance(text, str) else text),
     StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000),
+    AfterValidator(storable),
 ]
 
 
