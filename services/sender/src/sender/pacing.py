@@ -109,7 +109,7 @@ class Pacer:
         if state is None or _is_stale(state, self._limits, now):
             state = self._add(destination, now)
         self._use(destination, state, now)
-        state.tokens = max(0.0, state.tokens - 1)
+        state.tokens -= 1
         state.under_way += 1
 
     def end(self, destination: str, felt: Felt, now: float) -> None:
@@ -219,7 +219,7 @@ def _opens_at(state: _State, limits: PaceLimits, now: float) -> float:
     if state.under_way >= _allowed(state):
         return -math.inf
     missing = max(0.0, 1 - _tokens(state, limits, now))
-    return max(state.resting_until, now + missing / state.rate if missing > _ROUNDING else -math.inf)
+    return max(state.resting_until, now + missing / state.rate)
 
 
 def _raise(state: _State, limits: PaceLimits, now: float) -> None:
@@ -237,7 +237,7 @@ def _raise(state: _State, limits: PaceLimits, now: float) -> None:
 
 def _lower(state: _State, limits: PaceLimits, why: Why, now: float) -> None:
     """Half as many, and a rest where that does not help."""
-    if now < state.resting_until or now - state.lowered_at < limits.calm:
+    if now - state.lowered_at < limits.calm:
         return
     is_outage = why == "away" and now - state.well_at > limits.grace
     if is_outage or state.probing or state.concurrency == 1:
