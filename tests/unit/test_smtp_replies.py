@@ -97,15 +97,18 @@ def test_odd_replies_are_read(stream: bytes, answer: Answer) -> None:
     assert read(stream) == ([answer], None)
 
 
-def test_part_of_a_reply_is_pending() -> None:
+def pending(*pieces: bytes) -> bool:
     parser = Parser()
-    assert not parser.pending
-    parser.feed(b"250-a\r\n")
-    assert parser.pending
-    parser.feed(b"250 b\r\n2")
-    assert parser.pending
-    parser.feed(b"50 c\r\n")
-    assert not parser.pending
+    for piece in pieces:
+        parser.feed(piece)
+    return parser.pending
+
+
+def test_part_of_a_reply_is_pending() -> None:
+    assert not pending()
+    assert pending(b"250-a\r\n")
+    assert pending(b"250-a\r\n", b"250 b\r\n2")
+    assert not pending(b"250-a\r\n", b"250 b\r\n2", b"50 c\r\n")
 
 
 def test_the_words_are_fit_to_be_shown() -> None:
