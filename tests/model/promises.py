@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tests.model.protocol import FINAL_REPLIES, Delivery, Step, World
+from tests.model.protocol import FINAL_REPLIES
+from tests.model.world import Delivery, Step, World
 
 Promise = Callable[[World, Step], bool]
 
@@ -27,7 +28,9 @@ def a_cancel_holds(world: World, step: Step) -> bool:
 
 def suppressed_are_spared(world: World, step: Step) -> bool:
     """No final dot is prepared for an address that is suppressed by then."""
-    return step.action != "doubt" or not any(was.suppressed and went_in_doubt(was, now) for was, now in rows(world, step))
+    return step.action != "doubt" or not any(
+        was.suppressed and went_in_doubt(was, now) for was, now in rows(world, step)
+    )
 
 
 def answered_are_spared(world: World, step: Step) -> bool:

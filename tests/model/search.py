@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import permutations
 from typing import NamedTuple
 
-from tests.model.promises import PROMISES
-from tests.model.protocol import Rules, Sender, State, Step, World, is_over, steps
+from tests.model.promises import PROMISES, Promise
+from tests.model.protocol import is_over, steps
+from tests.model.world import Rules, Sender, State, Step, World
 
 STUCK = "every confirmed request ends terminal or parked for each recipient"
 
@@ -57,7 +58,7 @@ class Seen:
         return [self.worlds[each] for each in reversed(way)]
 
 
-def search(beginnings: Iterable[World], rules: Rules) -> Found:
+def search(beginnings: Iterable[World], rules: Rules, promises: Mapping[str, Promise] = PROMISES) -> Found:
     """Look at every world that can be reached, until a promise is broken or there is none left."""
     seen = Seen()
     starts = list(beginnings)
@@ -65,9 +66,12 @@ def search(beginnings: Iterable[World], rules: Rules) -> Found:
         seen.add(simplest(world), -1)
     # The list grows while it is read.
     for source, world in enumerate(seen.worlds):
-        for step in steps(world, rules):
+        taken = list(steps(world, rules))
+        if not taken and not is_over(world):
+            return found(seen, STUCK, told(seen.way_to(source), starts, rules))
+        for step in taken:
             seen.moves.update(moves(world, step))
-            if broken := next((name for name, holds in PROMISES.items() if not holds(world, step)), None):
+            if broken := next((name for name, holds in promises.items() if not holds(world, step)), None):
                 return found(seen, broken, told([*seen.way_to(source), simplest(step.world)], starts, rules))
             seen.step(source, simplest(step.world))
     if (stuck := first_stuck(seen)) is not None:
@@ -103,7 +107,9 @@ def first_stuck(seen: Seen) -> int | None:
 def told(way: list[World], starts: Iterable[World], rules: Rules) -> tuple[str, ...]:
     """The words of a way; it is gone again, since in their simplest form worlds forget who was who."""
     world = next(each for each in starts if simplest(each) == way[0])
-    words = [f"the broker confirms the request, published {world.broker} ×" + ", on_unknown: park" * world.deliveries[0].park]
+    words = [
+        f"the broker confirms the request, published {world.broker} ×" + ", on_unknown: park" * world.deliveries[0].park
+    ]
     for target in way[1:]:
         step = next(each for each in steps(world, rules) if simplest(each.world) == target)
         words.append(step.words)
