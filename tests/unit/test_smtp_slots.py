@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.smtp.slots import Slots
 from sender.routes import Route
+from sender.smtp.slots import Slots
 
 ROUTES = [Route(name, 25) for name in "abcde"]
 A, B, C, *_ = ROUTES
