@@ -77,6 +77,12 @@ def test_neither_order_nor_repetition_matters(history: list[Evidence], chance: r
     assert entries(again) == entries(history)
 
 
+@given(st.lists(st.builds(proof, st.sampled_from(MAILS), st.just(0), st.integers(1, 4)), min_size=2))
+@modest
+def test_of_what_is_of_one_time_the_order_is_fixed(history: list[Evidence]) -> None:
+    assert entries(reversed(history)) == entries(history)
+
+
 @given(HISTORIES, DAYS)
 @modest
 def test_evidence_that_is_not_newer_than_a_lift_never_counts(history: list[Evidence], day: float) -> None:
