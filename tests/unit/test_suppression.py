@@ -51,7 +51,7 @@ def holding(evidence: Sequence[Evidence], day: float) -> set[str]:
 
 
 MAILS = ("hard_bounce", "soft_bounce", "complaint", "not_spam", "delivered")
-DAYS = st.integers(0, 80).map(lambda half: half / 2)
+DAYS = st.sampled_from([0.0, 1.0, 3.0, 31.0]) | st.integers(0, 80).map(lambda half: half / 2)  # often of one time
 PROOFS = st.one_of(
     st.builds(proof, st.sampled_from(MAILS), DAYS, st.integers(1, 4)),
     st.builds(proof, st.just("soft_bounce"), DAYS, st.integers(1, 9)),
@@ -75,6 +75,12 @@ def test_neither_order_nor_repetition_matters(history: list[Evidence], chance: r
     again = [*history, *chance.sample(history, len(history) // 2)]
     chance.shuffle(again)
     assert entries(again) == entries(history)
+
+
+@given(st.lists(st.builds(proof, st.sampled_from(MAILS), st.just(0), st.integers(1, 4)), min_size=2))
+@modest
+def test_of_what_is_of_one_time_the_order_is_fixed(history: list[Evidence]) -> None:
+    assert entries(reversed(history)) == entries(history)
 
 
 @given(HISTORIES, DAYS)

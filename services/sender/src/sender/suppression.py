@@ -109,7 +109,8 @@ def entries(evidence: Iterable[Evidence]) -> list[Entry]:
 
     What is not newer than a lift does not count after it, not even as the first of several.
     """
-    known = sorted({each.id: each for each in evidence}.values(), key=lambda each: (each.at, each.id))
+    # Of what is of one time the lift is the later.
+    known = sorted(evidence, key=lambda each: (each.at, each.kind == "lifted", each.id))
     returned = {each.delivery for each in known if each.kind in ("hard_bounce", "soft_bounce")}
     # That a server took a message which came back later was no success.
     known = [each for each in known if each.kind != "delivered" or each.delivery not in returned]
@@ -123,8 +124,7 @@ def entries(evidence: Iterable[Evidence]) -> list[Entry]:
 
 def _between_lifts(known: Sequence[Evidence], app: str | None) -> Iterator[tuple[Sequence[Evidence], Evidence | None]]:
     part: list[Evidence] = []
-    # At the same time the lift is the later.
-    for each in sorted(known, key=lambda each: (each.at, each.kind == "lifted", each.id)):
+    for each in known:
         if each.kind == "lifted" and each.app in (None, app):
             yield part, each
             part = []

@@ -59,15 +59,16 @@ WHERE address_key = ANY ($1::text[]) AND NOT EXISTS (
 
 -- name: note_delivered
 -- Of deliveries that a server took, those whose address has failed softly lately: they end the count. Part of the
--- transaction that settles them.
+-- transaction that settles them. The LIMIT keeps it a look into the index for each: a join would read all failures there are.
 INSERT INTO suppression_evidence (address_key, id, kind, at, message_id, recipient_no)
 SELECT address_key, id, 'delivered', at, message_id, recipient_no
 FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::uuid[], $5::smallint[])
     AS new (address_key, id, at, message_id, recipient_no)
-WHERE EXISTS (
+CROSS JOIN LATERAL (
     SELECT FROM suppression_evidence e
     WHERE e.address_key = new.address_key AND e.kind = 'soft_bounce' AND e.at > new.at - interval '30 days'
-)
+    LIMIT 1
+) AS failed
 ON CONFLICT DO NOTHING
 
 -- name: suppressed_among
