@@ -17,6 +17,7 @@ SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
     *("sender.compose", "sender.copies", "sender.outcome", "sender.apps"),
+    *("sender.listing", "sender.operating"),
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
     *(
@@ -31,7 +32,10 @@ PURE = {
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.bounces.classify", "tracepost.keys"),
 }
-ADAPTERS = {"sender.store", "sender.smtp", "bounce_ingest.smtp", "status_store.store", "status_store.partitions"}
+ADAPTERS = {
+    *("sender.store", "sender.control_store", "sender.smtp"),
+    *("bounce_ingest.smtp", "status_store.store", "status_store.partitions"),
+}
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.
 MAY_IMPORT = {
