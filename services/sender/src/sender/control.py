@@ -22,6 +22,7 @@ from tracepost.logs import masked
 from tracepost.problems import Invalid, Problem
 
 SHOWN_PAUSES = 100
+SECOND_COPY = "an earlier attempt may have been taken by the remote server: a second copy may arrive"
 
 
 def routes(store: Control, keys: Keys, arrived: Callable[[], object]) -> list[web.RouteDef]:
@@ -117,9 +118,12 @@ class Desk:
             return operating.retry(held, datetime.now(UTC))
 
         held, told = await self._one(client, request, "retry", decide)
+        if told["result"] != "ready":
+            return told
         self.arrived()
-        second_copy = told["result"] == "ready" and held.outcome_unknown
-        return told | {"paused": held.paused, "second_copy_possible": second_copy}
+        if held.outcome_unknown:
+            told["detail"] = SECOND_COPY
+        return told | {"paused": held.paused, "second_copy_possible": held.outcome_unknown}
 
     async def give_up(self, client: Client, request: web.Request) -> dict[str, Any]:
         """`POST /v1/deliveries/{id}/{number}/give-up`."""
@@ -151,7 +155,8 @@ class Desk:
         """`POST /v1/pauses/resume`."""
         wish = await _pause_wish(client, request)
         ended = await self.store.resume(wish.destination, Decision(client.client, "resume", wish.reason))
-        self.arrived()
+        if ended:
+            self.arrived()
         return {"result": "resumed" if ended else "not_paused", "pause": ended}
 
 
@@ -204,9 +209,7 @@ def _number(request: web.Request) -> int:
 
 
 def _unknown() -> Invalid:
-    detail = (
-        "if it was published a moment ago, ask again; of what is long done only status-store knows"
-    )
+    detail = "if it was published a moment ago, ask again; of what is long done only status-store knows"
     return Invalid(Problem(code="unknown-message", title="No such delivery is in the queue", status=404, detail=detail))
 
 

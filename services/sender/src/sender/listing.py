@@ -10,11 +10,20 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from sender.operating import State
 from tracepost.addresses import parse
-from tracepost.events import Utc
+from tracepost.events import Utc, storable
 from tracepost.requests import Text
 
 Run = Literal["normal", "bulk", "timed", "parked"]
@@ -63,9 +72,19 @@ def _domain(text: str) -> str:
         raise ValueError("is no domain; name one as it stands behind the @ of an address") from None
 
 
+def _storable(text: str) -> str:
+    if storable(text) != text:
+        raise ValueError("holds U+0000 or half a surrogate pair; remove it")
+    return text
+
+
 Destination = Annotated[str, StringConstraints(max_length=253), AfterValidator(_domain)]
 Limit = Annotated[int, Field(ge=1, le=500)]
-Reason = Annotated[Text, StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_REASON)]
+Reason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MOST_REASON),
+    AfterValidator(_storable),
+]
 RecipientNo = Annotated[int, Field(ge=0, le=255, strict=True)]
 
 
@@ -81,13 +100,19 @@ class Deliveries(_Asked):
     cursor: Annotated[Place | None, BeforeValidator(_place)] = None
     limit: Limit = 50
 
+    @model_validator(mode="after")
+    def _of_one_list(self) -> Deliveries:
+        if self.cursor and self.cursor.run not in RUNS[self.state]:
+            raise ValueError("the cursor is of another list; ask with the same state as for the page before")
+        return self
+
     @property
     def places(self) -> list[Place]:
         """Where to look, one after the other."""
         runs = RUNS[self.state]
         if self.cursor is None:
             return [Place(run=run) for run in runs]
-        later = runs[runs.index(self.cursor.run) + 1 :] if self.cursor.run in runs else ()
+        later = runs[runs.index(self.cursor.run) + 1 :]
         return [self.cursor, *(Place(run=run) for run in later)]
 
 
