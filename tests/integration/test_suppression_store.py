@@ -12,11 +12,14 @@ from uuid import UUID
 import pytest
 from uuid_utils.compat import uuid7
 
+from sender import housekeeping
 from sender.feedback import learn
+from sender.outcome import Outcome
+from sender.store import Queue, Room, Settlement
 from sender.suppression import Evidence, Kind, entries
 from sender.suppression_store import Learnt, Suppressions
 from tracepost import postgres
-from tracepost.events import AnyEvent, Bounced, Complained, Data, Erased, RejectionReason, derived_id, event
+from tracepost.events import AnyEvent, Bounced, Complained, Data, Delivered, Erased, RejectionReason, derived_id, event
 from tracepost.postgres import Pool
 from tracepost.tokens import Keyring
 
@@ -31,6 +34,7 @@ SQL = postgres.load("sender")
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[Pool]:
     async with postgres.connected(database, "sender") as pool:
+        await housekeeping.begin(pool, retention=2)
         yield pool
 
 
@@ -39,15 +43,19 @@ def known(pool: Pool) -> Suppressions:
     return Suppressions(pool)
 
 
-async def deliver(pool: Pool, recipient: str, app: str = "shop") -> UUID:
+async def deliver(pool: Pool, recipient: str, app: str = "shop", key: str = "", state: str = "done") -> UUID:
     """A message of the app to this recipient, whatever became of it."""
     message_id = uuid7()
-    await pool.execute("INSERT INTO requests (message_id, digest, app) VALUES ($1, '', $2)", message_id, app)
+    await pool.execute("INSERT INTO requests (message_id, digest, app, open) VALUES ($1, '', $2, 1)", message_id, app)
     await pool.execute(
-        "INSERT INTO deliveries (message_id, recipient_no, recipient, lane, due_at, expires_at, park_unknown)"
-        " VALUES ($1, 0, $2, 'normal', now(), now(), false)",
+        "INSERT INTO deliveries (message_id, recipient_no, app, recipient, destination, address_key, lane, state, due_at,"
+        " expires_at, park_unknown)"
+        " VALUES ($1, 0, $3, $2, 'example.org', $4, 'normal', $5, now(), now(), false)",
         message_id,
         recipient,
+        app,
+        key,
+        state,
     )
     return message_id
 
@@ -160,13 +168,13 @@ async def test_a_success_that_is_learnt_late_takes_an_entry_back(known: Suppress
 async def test_only_a_success_after_soft_failures_is_noted(known: Suppressions, pool: Pool) -> None:
     await take(known, proof("soft_bounce", -5), proof("soft_bounce", -4))
     await take(known, proof("hard_bounce", -1), key="hard")
-    delivered = [
-        ("key", uuid7(), NOW - DAY, uuid7(), 0),
-        ("hard", uuid7(), NOW, uuid7(), 0),
-        ("new", uuid7(), NOW, uuid7(), 0),
-    ]
-    for _ in range(2):
-        await pool.execute(SQL["note_delivered"], *zip(*delivered, strict=True))
+    queue = Queue(pool, timedelta(minutes=1), timedelta(minutes=1))
+    for key in ("key", "hard", "new"):
+        delivery = await deliver(pool, f"{key}@example.org", key=key, state="ready")
+        [leased] = await queue.lease("normal", 1, Room((), {}, 1))
+        data = Delivered(origin="smtp")
+        said = event("sender", delivery, 0, data, time=NOW - DAY)
+        assert await queue.settle([Settlement(leased, Outcome("done", data), said, final=True)]) == [True]
     assert [key for key, *_ in await pool.fetch("SELECT * FROM suppression_evidence WHERE kind = 'delivered'")] == [
         "key"
     ]

@@ -20,6 +20,7 @@ PURE = {
     *("sender.lanes", "sender.pacing", "sender.routes"),
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
+    *("sender.listing", "sender.operating"),
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
     *(
@@ -34,7 +35,14 @@ PURE = {
     *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {
-    *("sender.store", "sender.stock", "sender.batches", "sender.smtp", "sender.suppression_store"),
+    *(
+        "sender.store",
+        "sender.stock",
+        "sender.batches",
+        "sender.smtp",
+        "sender.suppression_store",
+        "sender.control_store",
+    ),
     *("bounce_ingest.smtp", "status_store.store"),
 }
 

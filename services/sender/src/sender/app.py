@@ -10,11 +10,12 @@ from functools import partial
 
 from yarl import URL
 
-from sender import deliver, feedback, housekeeping, intake, outbox, smtp, suppression_files, suppressions
+from sender import control, deliver, feedback, housekeeping, intake, outbox, smtp, suppression_files, suppressions
 from sender.api import api
 from sender.apps import Apps
 from sender.attempt import Sending, attempt
 from sender.batches import Batches
+from sender.control_store import Control
 from sender.door import Door
 from sender.pacing import PaceLimits, Pacer
 from sender.routes import Routes
@@ -62,15 +63,16 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
         door = Door(queue, publisher, settings, keys, user)
-        of_suppressions = (
+        routes_of_api = (
             *suppressions.routes(listed, keyring, keys),
             *suppression_files.routes(listed, keyring, keys),
+            *control.routes(Control(pool), keys, arrived.set),
         )
         consume = partial(consuming, amqp, publisher=publisher, transient=(*postgres.TRANSIENT, OutOfMonths))
         async with (
             background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
-            http.serving(api(door.send, *of_suppressions), settings.host, settings.api_port),
+            http.serving(api(door.send, *routes_of_api), settings.host, settings.api_port),
             sending.running(),
             deliver.sending(deliver.Desk(queue, pacer, settings, partial(attempt, sending), arrived)),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed, keyring)) as events,

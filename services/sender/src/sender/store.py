@@ -204,7 +204,7 @@ def _settlement(each: Settlement) -> tuple[object, ...]:
     _, name, event = _told(each.event)
     o = each.outcome
     state = o.state, o.due_at, o.outcome_unknown, o.said
-    return *each.leased.key, each.leased.fence, *state, each.final, name, event
+    return *each.leased.key, each.leased.fence, *state, each.final, name, event, each.event.id, each.event.time
 
 
 def _held(leased: Iterable[Leased]) -> list[tuple[UUID, int, int]]:

@@ -91,6 +91,43 @@ FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recip
 WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
 
 -- name: suppressed
+-- The LIMIT keeps it a look into the index for each: a join would read all suppressions there are.
+SELECT asked.address_key, asked.app, s.*
+FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS asked (address_key, app)
+CROSS JOIN LATERAL (
+    SELECT reason, since, until, evidence_event, evidence_message FROM active_suppressions s
+    WHERE s.address_key = asked.address_key AND (s.app IS NULL OR s.app = asked.app)
+    ORDER BY until DESC NULLS FIRST, since, reason LIMIT 1
+) AS s
+
+-- name: doubtful
+-- No reply came in time: the outcome is unknown. They stay in doubt until that is on the record, whoever dies before.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state = 'in_doubt' AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d
+SET due_at = now() + $2::interval, fence = d.fence + 1, outcome_unknown = true
+FROM due JOIN requests r USING (message_id)
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+
+-- name: wake
+-- What waited for its time, and what was leased by a sender that died.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state IN ('waiting', 'leased') AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET state = 'ready' FROM due
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+
+-- name: renew
+UPDATE deliveries d SET due_at = now() + $4::interval
+FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
+WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
+
+-- name: suppressed
 SELECT asked.address_key, asked.app, s.reason, s.since, s.until, s.evidence_event, s.evidence_message
 FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS asked (address_key, app)
 JOIN active_suppressions s ON s.address_key = asked.address_key AND (s.app IS NULL OR s.app = asked.app)
@@ -100,9 +137,10 @@ JOIN active_suppressions s ON s.address_key = asked.address_key AND (s.app IS NU
 UPDATE deliveries d SET state = 'in_doubt', due_at = now() + $4::interval
 FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
 WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
-    AND NOT EXISTS (
-        SELECT FROM active_suppressions s WHERE s.address_key = d.address_key AND (s.app IS NULL OR s.app = d.app)
-    )
+    AND (
+        SELECT true FROM active_suppressions s
+        WHERE s.address_key = d.address_key AND (s.app IS NULL OR s.app = d.app) LIMIT 1
+    ) IS NULL
 RETURNING d.message_id, d.recipient_no
 
 -- name: settle
@@ -119,7 +157,7 @@ WITH settled AS (
         d.fence = new.fence AND d.state IN ('leased', 'in_doubt')
         OR d.fence > new.fence AND new.final AND d.state NOT IN ('in_doubt', 'done')
     )
-    RETURNING d.message_id, d.recipient_no, d.state
+    RETURNING d.message_id, d.recipient_no, d.state, d.address_key
 ), closed AS (
     UPDATE requests r SET open = r.open - n, body = CASE WHEN r.open > n THEN r.body END
     FROM (SELECT message_id, count(*) AS n FROM settled WHERE state = 'done' GROUP BY message_id) AS done
@@ -132,6 +170,20 @@ WITH settled AS (
         AS told (message_id, recipient_no, final, name, event)
     LEFT JOIN settled USING (message_id, recipient_no)
     WHERE settled.state IS NOT NULL OR told.final AND told.name = 'delivered'
+), noted AS (
+    -- A success ends the count of soft failures, where there are any lately.
+    INSERT INTO suppression_evidence (address_key, id, kind, at, message_id, recipient_no)
+    SELECT settled.address_key, told.id, 'delivered', told.time, message_id, recipient_no
+    FROM unnest($1::uuid[], $2::smallint[], $9::text[], $11::uuid[], $12::timestamptz[])
+        AS told (message_id, recipient_no, name, id, time)
+    JOIN settled USING (message_id, recipient_no)
+    CROSS JOIN LATERAL (
+        SELECT FROM suppression_evidence e
+        WHERE e.address_key = settled.address_key AND e.kind = 'soft_bounce' AND e.at > told.time - interval '30 days'
+        LIMIT 1
+    ) AS failed
+    WHERE told.name = 'delivered'
+    ON CONFLICT DO NOTHING
 )
 SELECT message_id, recipient_no FROM settled
 

@@ -1,8 +1,7 @@
 -- name: suppression_recipients
-SELECT d.message_id, d.recipient_no, d.recipient, r.app
+SELECT d.message_id, d.recipient_no, d.recipient, d.app
 FROM unnest($1::uuid[], $2::smallint[]) AS asked (message_id, recipient_no)
 JOIN deliveries d USING (message_id, recipient_no)
-JOIN requests r USING (message_id)
 
 -- name: put_suppression_addresses
 -- Also the lock of an address: who has its row adds to its evidence alone. An address that was erased later is not kept.
@@ -56,20 +55,6 @@ WHERE address_key = ANY ($1::text[]) AND NOT EXISTS (
     SELECT FROM unnest($2::text[], $3::text[], $4::text[]) AS kept (address_key, app, reason)
     WHERE kept.address_key = s.address_key AND kept.reason = s.reason AND kept.app IS NOT DISTINCT FROM s.app
 )
-
--- name: note_delivered
--- Of deliveries that a server took, those whose address has failed softly lately: they end the count. Part of the
--- transaction that settles them. The LIMIT keeps it a look into the index for each: a join would read all failures there are.
-INSERT INTO suppression_evidence (address_key, id, kind, at, message_id, recipient_no)
-SELECT address_key, id, 'delivered', at, message_id, recipient_no
-FROM unnest($1::text[], $2::uuid[], $3::timestamptz[], $4::uuid[], $5::smallint[])
-    AS new (address_key, id, at, message_id, recipient_no)
-CROSS JOIN LATERAL (
-    SELECT FROM suppression_evidence e
-    WHERE e.address_key = new.address_key AND e.kind = 'soft_bounce' AND e.at > new.at - interval '30 days'
-    LIMIT 1
-) AS failed
-ON CONFLICT DO NOTHING
 
 -- name: suppressed_among
 -- Of these addresses those that the app (null: no app in particular) does not write to, each with what lasts longest.
