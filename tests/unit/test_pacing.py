@@ -269,6 +269,14 @@ def test_what_was_not_used_for_long_starts_afresh() -> None:
     assert [each.destination for each in pacer.states(901.0)] == ["c.example"]
 
 
+def test_what_waits_for_its_rate_is_not_idle() -> None:
+    pacer = Pacer(replace(LIMITS, per_second=0.001))
+    attempts(pacer, "slow_down", 1)
+    assert pacer.next_opening(0.0) == pytest.approx(2000.0)
+    assert (pacer.free(A, 1900.0), pacer.free(A, 2000.0)) == (0, 1)
+    assert pace(pacer, 2000.0).rate == 0.0005
+
+
 def test_of_too_many_the_least_recently_used_are_forgotten_but_none_that_is_under_way() -> None:
     pacer = Pacer(replace(LIMITS, destinations=3))
     pacer.begin("busy.example", 0.0)

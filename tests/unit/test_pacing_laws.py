@@ -37,7 +37,7 @@ class Pacing(RuleBasedStateMachine):
             assert self.pacer.free(destination, self.now) == before - 1
 
     @precondition(lambda self: self.under_way.total())
-    @rule(data=st.data(), says=st.sampled_from(FELT), count=st.integers(1, 10))
+    @rule(data=st.data(), says=st.sampled_from(FELT), count=st.integers(1, 3))
     def end(self, data: st.DataObject, says: Felt, count: int) -> None:
         destination = data.draw(st.sampled_from(sorted(+self.under_way)))
         others = {each: self.pacer.free(each, self.now) for each in "abc" if each != destination}

@@ -186,7 +186,10 @@ def _fresh(limits: PaceLimits, now: float) -> _State:
 
 
 def _is_stale(state: _State, limits: PaceLimits, now: float) -> bool:
-    return not state.under_way and now - max(state.used_at, state.resting_until) > limits.memory
+    if state.under_way:
+        return False
+    has_token_at = state.used_at + max(0.0, 1 - state.tokens) / state.rate
+    return now - max(has_token_at, state.resting_until) > limits.memory
 
 
 def _room(state: _State, limits: PaceLimits, now: float) -> int:
