@@ -188,6 +188,15 @@ async def test_what_is_for_later_waits(queue: Queue, pool: Pool) -> None:
     assert (await one(queue)).attempt == 1
 
 
+async def test_what_has_expired_ends_though_it_is_paused(queue: Queue, pool: Pool) -> None:
+    await queue.insert([new(), new()])
+    await pool.execute("INSERT INTO pauses (destination, by, reason) VALUES ('*', 'ann', 'why')")
+    assert await queue.overdue(10) == []
+    await pool.execute("UPDATE deliveries SET expires_at = now()")
+    assert [each.attempt for each in await queue.overdue(10)] == [0, 0]
+    assert await queue.overdue(10) == []
+
+
 async def test_a_renewed_lease_is_kept(queue: Queue, pool: Pool) -> None:
     await queue.insert([new()])
     leased = await one(queue)

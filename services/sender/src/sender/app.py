@@ -58,7 +58,8 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             Batches(queue.settle, postgres.TRANSIENT),
             recorded,
         )
-        pacer = Pacer(PaceLimits(settings.first_attempts, settings.most_attempts))
+        # Rests are short: when the relay is away all destinations rest, and are wanted soon after it is back.
+        pacer = Pacer(PaceLimits(settings.first_attempts, settings.most_attempts, rest=5.0, longest_rest=60.0))
         user = URL(amqp).user or "guest"
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -39,22 +39,33 @@ class Desk:
 
     def begin(self, leased: Leased, group: asyncio.TaskGroup) -> None:
         """Start an attempt; its end makes room for another."""
-        self.under_way[leased.key] = leased
         self.pacer.begin(leased.destination, time.monotonic())
+        self.under_way[leased.key] = leased
+        group.create_task(self._paced(leased))
+
+    def end(self, leased: Leased, group: asyncio.TaskGroup) -> None:
+        """Put on the record what is decided without another word to the destination."""
+        self.under_way[leased.key] = leased
         group.create_task(self._attempt(leased))
 
-    async def _attempt(self, leased: Leased) -> None:
+    async def _paced(self, leased: Leased) -> None:
         felt: Felt = "other"
         try:
-            felt = await self.attempt(leased)
+            felt = await self._attempt(leased)
+        finally:
+            self.pacer.end(leased.destination, felt, time.monotonic())
+            if self.more:
+                self.arrived.set()
+
+    async def _attempt(self, leased: Leased) -> Felt:
+        try:
+            return await self.attempt(leased)
         except Exception:
             # What fails here is found again when the lease runs out.
             log.exception("attempt failed", message_id=leased.message_id, attempt=leased.attempt)
+            return "other"
         finally:
-            self.pacer.end(leased.destination, felt, time.monotonic())
             self.under_way.pop(leased.key, None)
-            if self.more:
-                self.arrived.set()
 
 
 @asynccontextmanager
@@ -100,8 +111,7 @@ async def _take(desk: Desk, group: asyncio.TaskGroup) -> None:
 async def _lease(desk: Desk, group: asyncio.TaskGroup, lane: Lane, count: int) -> list[Leased]:
     if count <= 0:
         return []
-    now, pacer = time.monotonic(), desk.pacer
-    room = Room(pacer.closed(now), pacer.room(now), desk.settings.first_attempts)
+    room = _room(desk.pacer, {each.destination for each in desk.under_way.values()}, desk.settings.first_attempts)
     leased = await desk.queue.lease(lane, count, room, desk.after[lane])
     # A share that was too small for all destinations is followed by one that begins after them.
     last = max((each.destination for each in leased), default="") if len(leased) == count else ""
@@ -114,15 +124,23 @@ async def _lease(desk: Desk, group: asyncio.TaskGroup, lane: Lane, count: int) -
     return leased
 
 
+def _room(pacer: Pacer, under_way: Iterable[str], others: int) -> Room:
+    now = time.monotonic()
+    # Those that were given more than at first are known by what is under way to them.
+    known = {each: pacer.free(each, now) for each in under_way} | dict(pacer.room(now))
+    return Room(pacer.closed(now), known, others)
+
+
 async def _watch_the_time(desk: Desk, group: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
-    """Make ready what has waited, and put on the record what stayed in doubt."""
+    """Make ready what has waited, and put on the record what stayed in doubt or has expired."""
     queue = desk.queue
     while not stopping.is_set():
         try:
             while await queue.wake(WOKEN_AT_ONCE):
                 desk.arrived.set()
-            for each in await queue.doubtful(desk.settings.concurrency):
-                desk.begin(each, group)
+            at_once = desk.settings.concurrency
+            for each in [*await queue.doubtful(at_once), *await queue.overdue(at_once)]:
+                desk.end(each, group)
         except postgres.TRANSIENT as error:
             log.warning("cannot look at what is due", reason=repr(error))
         await _any_of(stopping, POLL_SECONDS)

@@ -138,6 +138,10 @@ class Queue:
         """Up to `count` deliveries to whose final dot no reply came in time."""
         return [Leased(**row) for row in await self._pool.fetch(_sql["doubtful"], count, self._doubt)]
 
+    async def overdue(self, count: int) -> list[Leased]:
+        """Up to `count` deliveries that are ready, but have expired."""
+        return [Leased(**row) for row in await self._pool.fetch(_sql["overdue"], count, self._lease)]
+
     async def wake(self, count: int) -> int:
         """Make ready what has waited for its time, and what a dead sender had leased; answers how many."""
         return int((await self._pool.execute(_sql["wake"], count)).split()[1])

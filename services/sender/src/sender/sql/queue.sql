@@ -76,6 +76,19 @@ WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
     d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 
+-- name: overdue
+-- What is ready and may not be tried any more, however little room its destination has, and whether it is paused.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state = 'ready' AND expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d
+SET state = 'leased', due_at = now() + $2::interval, fence = d.fence + 1
+FROM due JOIN requests r USING (message_id)
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+
 -- name: wake
 -- What waited for its time, and what was leased by a sender that died.
 WITH due AS (
@@ -112,6 +125,19 @@ FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
     d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+
+-- name: overdue
+-- What is ready and may not be tried any more, however little room its destination has, and whether it is paused.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state = 'ready' AND expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d
+SET state = 'leased', due_at = now() + $2::interval, fence = d.fence + 1
+FROM due JOIN requests r USING (message_id)
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 
 -- name: wake
 -- What waited for its time, and what was leased by a sender that died.
@@ -186,6 +212,9 @@ WITH settled AS (
     ON CONFLICT DO NOTHING
 )
 SELECT message_id, recipient_no FROM settled
+
+-- name: insert_events
+INSERT INTO outbox (message_id, name, event) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
 
 -- name: outbox_head
 SELECT seq, name, event FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED
