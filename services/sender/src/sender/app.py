@@ -27,7 +27,7 @@ from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
 
-REQUESTS_AT_ONCE = 25  # they may be large
+REQUESTS_AT_ONCE = 16  # they may be large, and three times as many are held
 
 
 @asynccontextmanager
@@ -77,8 +77,8 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             sending.running(),
             deliver.sending(deliver.Desk(queue, pacer, settings, partial(attempt, sending), arrived)),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed, keyring)) as events,
-            consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
-            consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,
+            consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE, at_once=2) as bulk,
+            consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE, at_once=2) as normal,
         ):
             checks["database"] = postgres.check(pool)
             for part in (publisher.session, events, bulk, normal):
