@@ -15,6 +15,7 @@ from tests.model.world import (
     Step,
     World,
     changed,
+    done,
     freed,
     letter,
     learnt,
@@ -112,7 +113,7 @@ def insert(world: World, rules: Rules) -> Iterator[Step]:
         return
     starts: tuple[State, ...] = ("ready", "waiting")
     for state in starts:
-        rows = tuple(row._replace(state=state, attempt=0) for row in world.deliveries)
+        rows = tuple(row._replace(state=state, tried=0) for row in world.deliveries)
         after = committed._replace(deliveries=rows)
         for _ in rows:
             after = recorded(after, rules)
@@ -133,15 +134,15 @@ def row_steps(world: World, no: int, rules: Rules) -> Iterator[Step]:
         yield changed(world, "lease_ended", no, ended, f"the lease of recipient {no} ends")
     if row.state == "waiting" or (row.state == "parked" and not row.asked):
         # Who asks for a parked one gets an attempt, were it the last.
-        parked, attempt = row.state == "parked", min(row.attempt, rules.attempts - 1)
-        asked = row._replace(state="ready", asked=row.asked or parked, attempt=attempt if parked else row.attempt)
+        parked, tried = row.state == "parked", min(row.tried, rules.attempts - 1)
+        asked = row._replace(state="ready", asked=row.asked or parked, tried=tried if parked else row.tried)
         yield changed(world, "retry_now", no, asked, f"a person has recipient {no} tried now")
-    if not row.suppressed:
+    if not row.suppressed and row.state != "done":
         yield changed(
             world, "suppress", no, row._replace(suppressed=True), f"the address of recipient {no} is suppressed"
         )
     if row.state in OPEN or (row.state == "in_doubt" and Weakness.IN_DOUBT_CANCELLED in rules.without):
-        after = recorded(with_row(world, no, row._replace(state="done", called_off=True)), rules)
+        after = recorded(with_row(world, no, done(row)._replace(called_off=True)), rules)
         yield Step("cancel", f"a person cancels recipient {no}, and that is confirmed", after)
         yield Step("give_up", f"a person gives recipient {no} up, and that is confirmed", after)
 
@@ -154,11 +155,12 @@ def sender_steps(world: World, who: int, rules: Rules) -> Iterator[Step]:
     sender = world.senders[who]
     match sender.doing:
         case "idle":
-            yield from lease(world, who, rules)
+            yield from lease(world, who)
             yield from take_over(world, who, rules)
         case "leased":
             yield learnt(world, who, "deferred", "reaches no server, or one that says 4xx before DATA")
             yield learnt(world, who, "refused", "hears 5xx before DATA")
+            yield learnt(world, who, "expired", "finds that the time for attempts is over")
             yield doubt(world, who, rules)
         case "doubted":
             yield told("dot", who, "sends the final dot", with_sender(world, who, sender._replace(doing="sent")))
@@ -175,14 +177,13 @@ def sender_steps(world: World, who: int, rules: Rules) -> Iterator[Step]:
         yield from crash(world, who)
 
 
-def lease(world: World, who: int, rules: Rules) -> Iterator[Step]:
-    """Take what is due, under a higher fence; what was tried often enough has expired instead."""
+def lease(world: World, who: int) -> Iterator[Step]:
+    """Take what is due, under a higher fence."""
     for no, row in enumerate(world.deliveries):
         if row.state == "ready":
-            expired = row.attempt == rules.attempts
-            after = row._replace(state="leased", fence=row.fence + 1, attempt=row.attempt + (not expired))
-            held = Sender("knows", no, after.fence, "expired") if expired else Sender("leased", no, after.fence)
-            words = f"leases recipient {no} under fence {after.fence}" + ": it has expired" * expired
+            after = row._replace(state="leased", fence=row.fence + 1)
+            held = Sender("leased", no, after.fence)
+            words = f"leases recipient {no} under fence {after.fence}"
             yield told("lease", who, words, with_sender(with_row(world, no, after), who, held))
 
 
@@ -281,10 +282,11 @@ def settled(row: Delivery, result: Result, rules: Rules) -> Delivery:
     """The row after a result: tried again while there is time, parked if unknown and the request says so, else done."""
     row = row._replace(unknowns=row.unknowns + (result == "unknown"))
     if row.answered or result not in ("deferred", "unknown"):
-        return row._replace(state="done")
+        return done(row)
     if result == "unknown" and row.park and Weakness.PARK_RETRIED not in rules.without:
         return row._replace(state="parked")
-    return row._replace(state="waiting" if row.attempt < rules.attempts else "done")
+    row = row._replace(tried=row.tried + 1)
+    return row._replace(state="waiting") if row.tried < rules.attempts else done(row)
 
 
 def late(world: World, who: int, rules: Rules) -> Step:
@@ -297,7 +299,7 @@ def late(world: World, who: int, rules: Rules) -> Step:
     if row.state == "in_doubt":
         row = row._replace(answered=Weakness.LATE_FORGOTTEN not in rules.without, replied=True)
     else:
-        row = row._replace(state="done")
+        row = done(row)
     after = freed(recorded(with_row(world, sender.no, row), rules), who)
     return told("late", who, f"records a late reply: {sender.result}, so recipient {sender.no} is {row.state}", after)
 

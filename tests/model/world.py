@@ -24,7 +24,7 @@ class Delivery(NamedTuple):
     park: bool = False
     state: State = "absent"
     fence: int = 0
-    attempt: int = 0
+    tried: int = 0  # attempts recorded that may be followed by another: stands for the time that is left
     answered: bool = False  # a late final reply is on the record, and the attempt in doubt is the last
 
     suppressed: bool = False
@@ -76,6 +76,11 @@ def recorded(world: World, rules: Rules) -> World:
 def with_row(world: World, no: int, row: Delivery) -> World:
     """The world with another row of a recipient."""
     return world._replace(deliveries=(*world.deliveries[:no], row, *world.deliveries[no + 1 :]))
+
+
+def done(row: Delivery) -> Delivery:
+    """The row when all is over: what it remembered of attempts is of no use any more."""
+    return row._replace(state="done", tried=0, answered=False, replied=False)
 
 
 def with_copy(world: World, no: int) -> World:
