@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+from tests.model.ends import intake, publish
 from tests.model.weaknesses import Weakness
 from tests.model.world import (
     Delivery,
@@ -17,8 +18,8 @@ from tests.model.world import (
     changed,
     done,
     freed,
-    letter,
     learnt,
+    letter,
     recorded,
     told,
     with_copy,
@@ -26,13 +27,15 @@ from tests.model.world import (
     with_sender,
 )
 
-# There is no clock: what may be late may happen at any time. A process that stalls is one whose next step comes after those
-# of others; a lease that ends under its holder is `lease_ended` or `take_over` between two steps of the holder. Time is
-# trusted in one place: an in_doubt lease outlasts the last moment for the final dot and the way of the dot to the server.
+# There is no clock: what may be late may happen at any time. A process that stalls is one whose next step comes after
+# those of others; a lease that ends under its holder is `lease_ended` or `take_over` between two of the holder's steps.
+# Time is trusted in one place: an in_doubt lease outlasts the last moment for the final dot and the dot's way to the
+# server (`too_late`, `under_way`).
 
 FINAL_REPLIES = ("delivered", "refused")
 OVER = ("done", "parked")
-OPEN = ("ready", "waiting", "leased", "parked")  # to a cancel: what is in doubt may have been taken already
+# To a cancel; what is in doubt may have been taken already.
+OPEN: tuple[State, ...] = ("ready", "waiting", "leased", "parked")
 
 # By action, which state may follow which: all that may change a row, to hold the statements in SQL to.
 # `late` is a final reply under an older fence; `take_over` and `late` change the fence or a mark where the state stays.
@@ -44,16 +47,10 @@ _MOVES: Mapping[str, Mapping[State, tuple[State, ...]]] = {
     "doubt": {"leased": ("in_doubt",)},
     "settle": {"leased": ("waiting", "done"), "in_doubt": ("waiting", "parked", "done")},
     "take_over": {"in_doubt": ("in_doubt",)},
-    "late": {
-        "ready": ("done",),
-        "waiting": ("done",),
-        "leased": ("done",),
-        "parked": ("done",),
-        "in_doubt": ("in_doubt",),
-    },
+    "late": {**dict.fromkeys(OPEN, ("done",)), "in_doubt": ("in_doubt",)},
     "retry_now": {"waiting": ("ready",), "parked": ("ready",)},
-    "cancel": {"ready": ("done",), "waiting": ("done",), "leased": ("done",), "parked": ("done",)},
-    "give_up": {"ready": ("done",), "waiting": ("done",), "leased": ("done",), "parked": ("done",)},
+    "cancel": dict.fromkeys(OPEN, ("done",)),
+    "give_up": dict.fromkeys(OPEN, ("done",)),
 }
 TRANSITIONS = frozenset(
     (before, action, after) for action, moves in _MOVES.items() for before, ends in moves.items() for after in ends
@@ -81,43 +78,9 @@ def steps(world: World, rules: Rules) -> Iterator[Step]:
 
 
 def is_over(world: World) -> bool:
-    """Every confirmed request is terminal or parked for each recipient, every event is published, and nobody is at work."""
-    at_work = (
-        world.broker or world.outbox or world.intake != "idle" or any(each.doing != "idle" for each in world.senders)
-    )
-    return not at_work and all(row.state in OVER for row in world.deliveries)
-
-
-# Taking requests in: commit, then acknowledge.
-
-
-def intake(world: World, rules: Rules) -> Iterator[Step]:
-    """Take a request from the broker, insert its rows once, acknowledge it; a crash gives it back to the broker."""
-    if world.intake == "idle" and world.broker:
-        yield Step("take", "intake takes the request", world._replace(intake="holds", broker=world.broker - 1))
-    if world.intake == "holds":
-        yield from insert(world, rules)
-    if world.intake == "committed":
-        yield Step("ack", "intake acknowledges the request", world._replace(intake="idle"))
-    if world.intake != "idle" and world.crashes:
-        back = 0 if Weakness.ACK_BEFORE_COMMIT in rules.without else 1
-        lost = world._replace(intake="idle", broker=world.broker + back, crashes=world.crashes - 1)
-        yield Step("crash", f"intake crashes when it {world.intake} the request", lost)
-
-
-def insert(world: World, rules: Rules) -> Iterator[Step]:
-    """Commit the rows of a request, each with its `accepted` event; those of a request that is known stay as they are."""
-    committed = world._replace(intake="committed")
-    if world.deliveries[0].state != "absent" and Weakness.INTAKE_WITHOUT_KEY not in rules.without:
-        yield Step("known", "intake finds the request known and commits nothing", committed)
-        return
-    starts: tuple[State, ...] = ("ready", "waiting")
-    for state in starts:
-        rows = tuple(row._replace(state=state, tried=0) for row in world.deliveries)
-        after = committed._replace(deliveries=rows)
-        for _ in rows:
-            after = recorded(after, rules)
-        yield Step("intake", f"intake commits the request, {state}", after)
+    """Every request is terminal or parked for each recipient, every event is published, and nobody is at work."""
+    busy = world.intake != "idle" or any(each.doing != "idle" for each in world.senders)
+    return not (busy or world.broker or world.outbox) and all(row.state in OVER for row in world.deliveries)
 
 
 # What happens to a row without a sender: time passes, and people decide.
@@ -138,9 +101,8 @@ def row_steps(world: World, no: int, rules: Rules) -> Iterator[Step]:
         asked = row._replace(state="ready", asked=row.asked or parked, tried=tried if parked else row.tried)
         yield changed(world, "retry_now", no, asked, f"a person has recipient {no} tried now")
     if not row.suppressed and row.state != "done":
-        yield changed(
-            world, "suppress", no, row._replace(suppressed=True), f"the address of recipient {no} is suppressed"
-        )
+        barred = row._replace(suppressed=True)
+        yield changed(world, "suppress", no, barred, f"the address of recipient {no} is suppressed")
     if row.state in OPEN or (row.state == "in_doubt" and Weakness.IN_DOUBT_CANCELLED in rules.without):
         after = recorded(with_row(world, no, done(row)._replace(called_off=True)), rules)
         yield Step("cancel", f"a person cancels recipient {no}, and that is confirmed", after)
@@ -311,21 +273,3 @@ def crash(world: World, who: int) -> Iterator[Step]:
     if sender.doing == "sent":
         yield told("crash", who, "crashes; the server takes the mail", with_copy(dead, sender.no))
     yield told("crash", who, f"crashes ({sender.doing})", dead)
-
-
-# Telling: the outbox is published at least once.
-
-
-def publish(world: World, rules: Rules) -> Iterator[Step]:
-    """Publish the oldest event, delete it when the broker has confirmed it; a crash between publishes it again."""
-    early = Weakness.DELETE_UNCONFIRMED in rules.without
-    if world.outbox and not world.publishing:
-        yield Step(
-            "publish", "the oldest event is published", world._replace(publishing=True, outbox=world.outbox - early)
-        )
-    if world.publishing:
-        confirmed = world._replace(publishing=False, untold=world.untold - 1, outbox=world.outbox - (not early))
-        yield Step("confirm", "the broker confirms the event, and it is deleted", confirmed)
-    if world.publishing and world.crashes:
-        crashed = world._replace(publishing=False, crashes=world.crashes - 1)
-        yield Step("crash", "the publisher crashes before the confirm", crashed)

@@ -11,7 +11,7 @@ Result = Literal["", "delivered", "refused", "deferred", "unknown", "suppressed"
 
 
 class Rules(NamedTuple):
-    """How often a delivery is tried, what the protocol is left without, and whether the search may spare itself work."""
+    """How often a delivery is tried, what the protocol is left without, and whether orders of no matter are left out."""
 
     attempts: int = 2
     without: frozenset[Weakness] = frozenset()
@@ -38,7 +38,7 @@ class Delivery(NamedTuple):
 class Sender(NamedTuple):
     """A sender process and the one attempt that it makes."""
 
-    # idle → leased → doubted → sent (the final dot) → answered (the reply is under way) → knows (has a result to record);
+    # idle → leased → doubted → sent (the final dot) → answered (a reply is under way) → knows (has a result to record);
     # from doubted to overdue when the in_doubt lease ends first.
     doing: Literal["idle", "leased", "doubted", "overdue", "sent", "answered", "knows"] = "idle"
     no: int = 0
