@@ -11,7 +11,7 @@ Result = Literal["", "delivered", "refused", "deferred", "unknown", "suppressed"
 
 
 class Rules(NamedTuple):
-    """How often a delivery is tried, what the protocol is left without, and whether orders of no matter are left out."""
+    """How often a delivery is tried, what the protocol is left without, whether orders of no matter are left out."""
 
     attempts: int = 2
     without: frozenset[Weakness] = frozenset()
