@@ -11,9 +11,9 @@ demo: setup
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
 
-# The long form of tests/faults; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
+# The long form of tests/faults and tests/model; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
 faults: setup
-	@$(BIN)/python -m pytest tests/faults -m long $(ARGS)
+	@$(BIN)/python -m pytest tests/faults tests/model -m long $(ARGS)
 
 # ONLY=<pattern> runs the benches of that name, e.g. ONLY=publish or ONLY='consume*'.
 bench: setup

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
-from tests.model.protocol import FINAL_REPLIES
-from tests.model.world import Delivery, Step, World
+from tests.model.world import Delivery, Result, Step, World
 
 Promise = Callable[[World, Step], bool]
 
@@ -28,22 +28,20 @@ def a_cancel_holds(world: World, step: Step) -> bool:
 
 def suppressed_are_spared(world: World, step: Step) -> bool:
     """No final dot is prepared for an address that is suppressed by then."""
-    return step.action != "doubt" or not any(
-        was.suppressed and went_in_doubt(was, now) for was, now in rows(world, step)
-    )
+    return not any(was.suppressed for was in put_in_doubt(world, step))
 
 
 def answered_are_spared(world: World, step: Step) -> bool:
     """No attempt goes in doubt when a final reply to another is on the record."""
-    return step.action != "doubt" or not any(was.replied and went_in_doubt(was, now) for was, now in rows(world, step))
+    return not any(was.replied for was in put_in_doubt(world, step))
 
 
-def replies_are_recorded(world: World, step: Step) -> bool:
+def is_recorded(reply: Result, world: World, step: Step) -> bool:
     """No sender that lives drops a final reply that the delivery does not know of."""
-    dropped = [was for was, now in zip(world.senders, step.world.senders, strict=True) if was != now]
-    return step.action != "forget" or not any(
-        each.result in FINAL_REPLIES and not knows(world.deliveries[each.no]) for each in dropped
-    )
+    if step.action != "forget":
+        return True
+    before_after = zip(world.senders, step.world.senders, strict=True)
+    return all(was == now or was.result != reply or knows(world.deliveries[was.no]) for was, now in before_after)
 
 
 def events_tell_the_outcomes(_: World, step: Step) -> bool:
@@ -56,8 +54,11 @@ def rows(world: World, step: Step) -> list[tuple[Delivery, Delivery]]:
     return list(zip(world.deliveries, step.world.deliveries, strict=True))
 
 
-def went_in_doubt(was: Delivery, now: Delivery) -> bool:
-    return was.state != "in_doubt" and now.state == "in_doubt"
+def put_in_doubt(world: World, step: Step) -> list[Delivery]:
+    """The row whose doubt was committed, if one was, as it was before."""
+    if step.action != "doubt":
+        return []
+    return [was for was, now in rows(world, step) if was != now]
 
 
 def knows(row: Delivery) -> bool:
@@ -71,7 +72,8 @@ PROMISES: Mapping[str, Promise] = MappingProxyType(
         "nothing is sent after a confirmed cancel": a_cancel_holds,
         "no final dot for a suppressed address": suppressed_are_spared,
         "no further attempt after a final reply": answered_are_spared,
-        "a final reply is never dropped": replies_are_recorded,
+        "a 250 is never dropped": partial(is_recorded, "delivered"),
+        "a 5xx is never dropped": partial(is_recorded, "refused"),
         "every outcome has its event, and every event its outcome": events_tell_the_outcomes,
     }
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import chain
 
+from tests.model.ends import intake, publish
 from tests.model.weaknesses import Weakness
 from tests.model.world import (
     Delivery,
@@ -15,6 +16,7 @@ from tests.model.world import (
     Step,
     World,
     changed,
+    done,
     freed,
     learnt,
     letter,
@@ -25,13 +27,15 @@ from tests.model.world import (
     with_sender,
 )
 
-# There is no clock: what may be late may happen at any time. A process that stalls is one whose next step comes after those
-# of others; a lease that ends under its holder is `lease_ended` or `take_over` between two steps of the holder. Time is
-# trusted in one place: an in_doubt lease outlasts the last moment for the final dot and the way of the dot to the server.
+# There is no clock: what may be late may happen at any time. A process that stalls is one whose next step comes after
+# those of others; a lease that ends under its holder is `lease_ended` or `take_over` between two of the holder's steps.
+# Time is trusted in one place: an in_doubt lease outlasts the last moment for the final dot and the dot's way to the
+# server (`too_late`, `under_way`).
 
 FINAL_REPLIES = ("delivered", "refused")
 OVER = ("done", "parked")
-OPEN = ("ready", "waiting", "leased", "parked")  # to a cancel: what is in doubt may have been taken already
+# To a cancel; what is in doubt may have been taken already.
+OPEN: tuple[State, ...] = ("ready", "waiting", "leased", "parked")
 
 # By action, which state may follow which: all that may change a row, to hold the statements in SQL to.
 # `late` is a final reply under an older fence; `take_over` and `late` change the fence or a mark where the state stays.
@@ -43,16 +47,10 @@ _MOVES: Mapping[str, Mapping[State, tuple[State, ...]]] = {
     "doubt": {"leased": ("in_doubt",)},
     "settle": {"leased": ("waiting", "done"), "in_doubt": ("waiting", "parked", "done")},
     "take_over": {"in_doubt": ("in_doubt",)},
-    "late": {
-        "ready": ("done",),
-        "waiting": ("done",),
-        "leased": ("done",),
-        "parked": ("done",),
-        "in_doubt": ("in_doubt",),
-    },
+    "late": {**dict.fromkeys(OPEN, ("done",)), "in_doubt": ("in_doubt",)},
     "retry_now": {"waiting": ("ready",), "parked": ("ready",)},
-    "cancel": {"ready": ("done",), "waiting": ("done",), "leased": ("done",), "parked": ("done",)},
-    "give_up": {"ready": ("done",), "waiting": ("done",), "leased": ("done",), "parked": ("done",)},
+    "cancel": dict.fromkeys(OPEN, ("done",)),
+    "give_up": dict.fromkeys(OPEN, ("done",)),
 }
 TRANSITIONS = frozenset(
     (before, action, after) for action, moves in _MOVES.items() for before, ends in moves.items() for after in ends
@@ -80,43 +78,9 @@ def steps(world: World, rules: Rules) -> Iterator[Step]:
 
 
 def is_over(world: World) -> bool:
-    """Every confirmed request is terminal or parked for each recipient, every event is published, and nobody is at work."""
-    at_work = (
-        world.broker or world.outbox or world.intake != "idle" or any(each.doing != "idle" for each in world.senders)
-    )
-    return not at_work and all(row.state in OVER for row in world.deliveries)
-
-
-# Taking requests in: commit, then acknowledge.
-
-
-def intake(world: World, rules: Rules) -> Iterator[Step]:
-    """Take a request from the broker, insert its rows once, acknowledge it; a crash gives it back to the broker."""
-    if world.intake == "idle" and world.broker:
-        yield Step("take", "intake takes the request", world._replace(intake="holds", broker=world.broker - 1))
-    if world.intake == "holds":
-        yield from insert(world, rules)
-    if world.intake == "committed":
-        yield Step("ack", "intake acknowledges the request", world._replace(intake="idle"))
-    if world.intake != "idle" and world.crashes:
-        back = 0 if Weakness.ACK_BEFORE_COMMIT in rules.without else 1
-        lost = world._replace(intake="idle", broker=world.broker + back, crashes=world.crashes - 1)
-        yield Step("crash", f"intake crashes when it {world.intake} the request", lost)
-
-
-def insert(world: World, rules: Rules) -> Iterator[Step]:
-    """Commit the rows of a request, each with its `accepted` event; those of a request that is known stay as they are."""
-    committed = world._replace(intake="committed")
-    if world.deliveries[0].state != "absent" and Weakness.INTAKE_WITHOUT_KEY not in rules.without:
-        yield Step("known", "intake finds the request known and commits nothing", committed)
-        return
-    starts: tuple[State, ...] = ("ready", "waiting")
-    for state in starts:
-        rows = tuple(row._replace(state=state, attempt=0) for row in world.deliveries)
-        after = committed._replace(deliveries=rows)
-        for _ in rows:
-            after = recorded(after, rules)
-        yield Step("intake", f"intake commits the request, {state}", after)
+    """Every request is terminal or parked for each recipient, every event is published, and nobody is at work."""
+    busy = world.intake != "idle" or any(each.doing != "idle" for each in world.senders)
+    return not (busy or world.broker or world.outbox) and all(row.state in OVER for row in world.deliveries)
 
 
 # What happens to a row without a sender: time passes, and people decide.
@@ -133,15 +97,14 @@ def row_steps(world: World, no: int, rules: Rules) -> Iterator[Step]:
         yield changed(world, "lease_ended", no, ended, f"the lease of recipient {no} ends")
     if row.state == "waiting" or (row.state == "parked" and not row.asked):
         # Who asks for a parked one gets an attempt, were it the last.
-        parked, attempt = row.state == "parked", min(row.attempt, rules.attempts - 1)
-        asked = row._replace(state="ready", asked=row.asked or parked, attempt=attempt if parked else row.attempt)
+        parked, tried = row.state == "parked", min(row.tried, rules.attempts - 1)
+        asked = row._replace(state="ready", asked=row.asked or parked, tried=tried if parked else row.tried)
         yield changed(world, "retry_now", no, asked, f"a person has recipient {no} tried now")
-    if not row.suppressed:
-        yield changed(
-            world, "suppress", no, row._replace(suppressed=True), f"the address of recipient {no} is suppressed"
-        )
+    if not row.suppressed and row.state != "done":
+        barred = row._replace(suppressed=True)
+        yield changed(world, "suppress", no, barred, f"the address of recipient {no} is suppressed")
     if row.state in OPEN or (row.state == "in_doubt" and Weakness.IN_DOUBT_CANCELLED in rules.without):
-        after = recorded(with_row(world, no, row._replace(state="done", called_off=True)), rules)
+        after = recorded(with_row(world, no, done(row)._replace(called_off=True)), rules)
         yield Step("cancel", f"a person cancels recipient {no}, and that is confirmed", after)
         yield Step("give_up", f"a person gives recipient {no} up, and that is confirmed", after)
 
@@ -154,11 +117,12 @@ def sender_steps(world: World, who: int, rules: Rules) -> Iterator[Step]:
     sender = world.senders[who]
     match sender.doing:
         case "idle":
-            yield from lease(world, who, rules)
+            yield from lease(world, who)
             yield from take_over(world, who, rules)
         case "leased":
             yield learnt(world, who, "deferred", "reaches no server, or one that says 4xx before DATA")
             yield learnt(world, who, "refused", "hears 5xx before DATA")
+            yield learnt(world, who, "expired", "finds that the time for attempts is over")
             yield doubt(world, who, rules)
         case "doubted":
             yield told("dot", who, "sends the final dot", with_sender(world, who, sender._replace(doing="sent")))
@@ -175,14 +139,13 @@ def sender_steps(world: World, who: int, rules: Rules) -> Iterator[Step]:
         yield from crash(world, who)
 
 
-def lease(world: World, who: int, rules: Rules) -> Iterator[Step]:
-    """Take what is due, under a higher fence; what was tried often enough has expired instead."""
+def lease(world: World, who: int) -> Iterator[Step]:
+    """Take what is due, under a higher fence."""
     for no, row in enumerate(world.deliveries):
         if row.state == "ready":
-            expired = row.attempt == rules.attempts
-            after = row._replace(state="leased", fence=row.fence + 1, attempt=row.attempt + (not expired))
-            held = Sender("knows", no, after.fence, "expired") if expired else Sender("leased", no, after.fence)
-            words = f"leases recipient {no} under fence {after.fence}" + ": it has expired" * expired
+            after = row._replace(state="leased", fence=row.fence + 1)
+            held = Sender("leased", no, after.fence)
+            words = f"leases recipient {no} under fence {after.fence}"
             yield told("lease", who, words, with_sender(with_row(world, no, after), who, held))
 
 
@@ -281,10 +244,11 @@ def settled(row: Delivery, result: Result, rules: Rules) -> Delivery:
     """The row after a result: tried again while there is time, parked if unknown and the request says so, else done."""
     row = row._replace(unknowns=row.unknowns + (result == "unknown"))
     if row.answered or result not in ("deferred", "unknown"):
-        return row._replace(state="done")
+        return done(row)
     if result == "unknown" and row.park and Weakness.PARK_RETRIED not in rules.without:
         return row._replace(state="parked")
-    return row._replace(state="waiting" if row.attempt < rules.attempts else "done")
+    row = row._replace(tried=row.tried + 1)
+    return row._replace(state="waiting") if row.tried < rules.attempts else done(row)
 
 
 def late(world: World, who: int, rules: Rules) -> Step:
@@ -297,7 +261,7 @@ def late(world: World, who: int, rules: Rules) -> Step:
     if row.state == "in_doubt":
         row = row._replace(answered=Weakness.LATE_FORGOTTEN not in rules.without, replied=True)
     else:
-        row = row._replace(state="done")
+        row = done(row)
     after = freed(recorded(with_row(world, sender.no, row), rules), who)
     return told("late", who, f"records a late reply: {sender.result}, so recipient {sender.no} is {row.state}", after)
 
@@ -309,21 +273,3 @@ def crash(world: World, who: int) -> Iterator[Step]:
     if sender.doing == "sent":
         yield told("crash", who, "crashes; the server takes the mail", with_copy(dead, sender.no))
     yield told("crash", who, f"crashes ({sender.doing})", dead)
-
-
-# Telling: the outbox is published at least once.
-
-
-def publish(world: World, rules: Rules) -> Iterator[Step]:
-    """Publish the oldest event, delete it when the broker has confirmed it; a crash between publishes it again."""
-    early = Weakness.DELETE_UNCONFIRMED in rules.without
-    if world.outbox and not world.publishing:
-        yield Step(
-            "publish", "the oldest event is published", world._replace(publishing=True, outbox=world.outbox - early)
-        )
-    if world.publishing:
-        confirmed = world._replace(publishing=False, untold=world.untold - 1, outbox=world.outbox - (not early))
-        yield Step("confirm", "the broker confirms the event, and it is deleted", confirmed)
-    if world.publishing and world.crashes:
-        crashed = world._replace(publishing=False, crashes=world.crashes - 1)
-        yield Step("crash", "the publisher crashes before the confirm", crashed)

@@ -107,12 +107,12 @@ def first_stuck(seen: Seen) -> int | None:
 def told(way: list[World], starts: Iterable[World], rules: Rules) -> tuple[str, ...]:
     """The words of a way; it is gone again, since in their simplest form worlds forget who was who."""
     world = next(each for each in starts if simplest(each) == way[0])
-    words = [
-        f"the broker confirms the request, published {world.broker} ×" + ", on_unknown: park" * world.deliveries[0].park
-    ]
+    words = ["the broker confirms the request" + f" ({world.broker} times)" * (world.broker > 1)]
+    words += ["the request says on_unknown: park"] * world.deliveries[0].park
     for target in way[1:]:
         step = next(each for each in steps(world, rules) if simplest(each.world) == target)
-        words.append(step.words)
+        if target is way[-1] or not (rules.publisher_first and step.action in ("publish", "confirm")):
+            words.append(step.words)
         world = step.world
     return tuple(words)
 

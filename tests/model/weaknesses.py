@@ -14,9 +14,7 @@ class Weakness(StrEnum):
     DOUBT_BLIND_TO_SUPPRESSION = "the in_doubt commit does not look at the suppressions"
     DOT_WITHOUT_CLOCK = "the final dot is sent without a look at the clock: the in_doubt lease may be over"
     DOUBT_TOO_SHORT = "the in_doubt lease ends while the server may still take the final dot"
-    LEASE_END_UNFENCED = (
-        "a lease that ends goes back to `ready` under the same fence, so a final reply looks like no late one"
-    )
+    LEASE_END_UNFENCED = "a lease that ends leaves the fence as it is, so a final reply is not seen to be late"
     TAKE_OVER_UNFENCED = "who takes an expired in_doubt over does not raise the fence"
     UNKNOWN_UNRECORDED = "an expired in_doubt goes back to `ready`, and nothing is recorded"
     PARK_RETRIED = "an unknown outcome is tried again although the request says `park`"

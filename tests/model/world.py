@@ -11,7 +11,7 @@ Result = Literal["", "delivered", "refused", "deferred", "unknown", "suppressed"
 
 
 class Rules(NamedTuple):
-    """How often a delivery is tried, what the protocol is left without, and whether the search may spare itself work."""
+    """How often a delivery is tried, what the protocol is left without, whether orders of no matter are left out."""
 
     attempts: int = 2
     without: frozenset[Weakness] = frozenset()
@@ -24,7 +24,7 @@ class Delivery(NamedTuple):
     park: bool = False
     state: State = "absent"
     fence: int = 0
-    attempt: int = 0
+    tried: int = 0  # attempts recorded that may be followed by another: stands for the time that is left
     answered: bool = False  # a late final reply is on the record, and the attempt in doubt is the last
 
     suppressed: bool = False
@@ -38,7 +38,7 @@ class Delivery(NamedTuple):
 class Sender(NamedTuple):
     """A sender process and the one attempt that it makes."""
 
-    # idle → leased → doubted → sent (the final dot) → answered (the reply is under way) → knows (has a result to record);
+    # idle → leased → doubted → sent (the final dot) → answered (a reply is under way) → knows (has a result to record);
     # from doubted to overdue when the in_doubt lease ends first.
     doing: Literal["idle", "leased", "doubted", "overdue", "sent", "answered", "knows"] = "idle"
     no: int = 0
@@ -76,6 +76,11 @@ def recorded(world: World, rules: Rules) -> World:
 def with_row(world: World, no: int, row: Delivery) -> World:
     """The world with another row of a recipient."""
     return world._replace(deliveries=(*world.deliveries[:no], row, *world.deliveries[no + 1 :]))
+
+
+def done(row: Delivery) -> Delivery:
+    """The row when all is over: what it remembered of attempts is of no use any more."""
+    return row._replace(state="done", tried=0, answered=False, replied=False)
 
 
 def with_copy(world: World, no: int) -> World:
