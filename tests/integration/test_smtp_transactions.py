@@ -188,6 +188,15 @@ async def test_a_lost_session_is_unknown_from_the_final_dot_on_alone(
     assert len(server.messages) == (at == "dot")
 
 
+@pytest.mark.parametrize("at", ["greeting", "EHLO"])
+async def test_answers_before_the_commands_are_no_answers(at: str) -> None:
+    ahead = b"220 mx\r\n" if at == "greeting" else b"250-mx\r\n250 PIPELINING\r\n"
+    ahead += b"250 mail\r\n250 rcpt\r\n354 go\r\n"
+    async with serving({at: ahead}) as server, pool(HASTY) as opened:
+        assert isinstance(await send(opened, route(server)), Unreachable)
+    assert "MAIL" not in server.visits[0].verbs
+
+
 async def test_dripping_bytes_do_not_prolong_a_deadline() -> None:
     began = asyncio.get_running_loop().time()
     async with serving({"greeting": Deed.DRIPS}) as server, pool(HASTY) as opened:
