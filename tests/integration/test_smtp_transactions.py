@@ -204,6 +204,14 @@ async def test_dripping_bytes_do_not_prolong_a_deadline() -> None:
     assert asyncio.get_running_loop().time() - began < 5
 
 
+async def test_a_late_answer_ends_what_earlier_ones_did_not() -> None:
+    timeouts = replace(HASTY, greeting=10, mail=10)
+    async with serving({"RCPT": ["250 ok", "250 ok", Deed.HANGS]}) as server, pool(timeouts) as opened:
+        told = [await send(opened, route(server)) for _ in range(3)]
+    assert [type(each) for each in told] == [Reply, Reply, Unreachable]
+    assert "within 0.2 s" in str(told[2])
+
+
 async def test_nobody_listens() -> None:
     with socket.socket() as bound:
         bound.bind((HOST, 0))
