@@ -25,7 +25,7 @@ class Deed(Enum):
 Say = str | bytes | Deed
 """A reply without its line end, bytes as they are, or a deed."""
 Script = Mapping[str, Say | Sequence[Say]]
-"""What is said to a command, or to each time it comes; `dot`: after a message, `body`: in the middle, `after`: unasked, after that."""
+"""What is said to a command, or to each time it comes; to a message: `body` in its middle, `dot`, `after` unasked."""
 
 POLITE: Mapping[str, Say] = {
     "greeting": "220 mx.example.test ESMTP",

@@ -188,11 +188,28 @@ async def test_a_lost_session_is_unknown_from_the_final_dot_on_alone(
     assert len(server.messages) == (at == "dot")
 
 
+@pytest.mark.parametrize("at", ["greeting", "EHLO"])
+async def test_answers_before_the_commands_are_no_answers(at: str) -> None:
+    ahead = b"220 mx\r\n" if at == "greeting" else b"250-mx\r\n250 PIPELINING\r\n"
+    ahead += b"250 mail\r\n250 rcpt\r\n354 go\r\n"
+    async with serving({at: ahead}) as server, pool(HASTY) as opened:
+        assert isinstance(await send(opened, route(server)), Unreachable)
+    assert "MAIL" not in server.visits[0].verbs
+
+
 async def test_dripping_bytes_do_not_prolong_a_deadline() -> None:
     began = asyncio.get_running_loop().time()
     async with serving({"greeting": Deed.DRIPS}) as server, pool(HASTY) as opened:
         assert isinstance(await send(opened, route(server)), Unreachable)
     assert asyncio.get_running_loop().time() - began < 5
+
+
+async def test_a_late_answer_ends_what_earlier_ones_did_not() -> None:
+    timeouts = replace(HASTY, greeting=10, mail=10)
+    async with serving({"RCPT": ["250 ok", "250 ok", Deed.HANGS]}) as server, pool(timeouts) as opened:
+        told = [await send(opened, route(server)) for _ in range(3)]
+    assert [type(each) for each in told] == [Reply, Reply, Unreachable]
+    assert "within 0.2 s" in str(told[2])
 
 
 async def test_nobody_listens() -> None:

@@ -29,6 +29,9 @@ class Connection(asyncio.Protocol):
         self._failure: Broken | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
+        self._awaited = "", 0.0
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
         self.ip: str | None = None
 
@@ -50,12 +53,10 @@ class Connection(asyncio.Protocol):
     async def answer(self, seconds: float) -> Answer:
         """The next whole answer; raises Broken without one, Late when it is not there within that time."""
         if not self._answers:
-            deadline = self._loop.call_later(seconds, self._late, "answer", seconds)
-            try:
-                while not self._answers:
-                    await self._news()
-            finally:
-                deadline.cancel()
+            self._begin("answer", seconds)
+            while not self._answers:
+                await self._news()
+            self._deadline = None
         return self._answers.popleft()
 
     def answered(self) -> Answer | None:
@@ -64,16 +65,18 @@ class Connection(asyncio.Protocol):
 
     async def drained(self, seconds: float) -> None:
         """Wait until more may be written, or the server speaks."""
-        deadline = self._loop.call_later(seconds, self._late, "way on for the message", seconds)
-        try:
-            while self._paused and not self.spoke:
+        if self._blocked():
+            self._begin("way on for the message", seconds)
+            while self._blocked():
                 await self._news()
-        finally:
-            deadline.cancel()
+            self._deadline = None
 
     def abort(self) -> None:
         """Close at once; what is not sent yet never will be."""
         self._fail(Broken("the connection was closed"))
+
+    def _blocked(self) -> bool:
+        return self._paused and not self.spoke
 
     def _news(self) -> asyncio.Future[None]:
         """Done when something changes; raises Broken when nothing ever will."""
@@ -82,8 +85,28 @@ class Connection(asyncio.Protocol):
         self._waiter = self._loop.create_future()
         return self._waiter
 
-    def _late(self, what: str, seconds: float) -> None:
-        self._fail(Late(f"there was no {what} within {seconds:g} s"))
+    def _begin(self, what: str, seconds: float) -> None:
+        if self._failure:
+            raise self._failure
+        self._awaited = what, seconds
+        self._deadline = due = self._loop.time() + seconds
+        # One timer, set anew only when it is due, serves many short waits: one for each took a seventh of all time.
+        if self._timer is None or self._timer.when() > due:
+            self._set(due)
+
+    def _set(self, due: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set(self._deadline)
+        else:
+            self._fail(Late("there was no {} within {:g} s".format(*self._awaited)))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -116,6 +139,8 @@ class Connection(asyncio.Protocol):
     def _fail(self, failure: Broken) -> None:
         if self._failure is None:
             self._failure = failure
+            if self._timer:
+                self._timer.cancel()
             self._transport.abort()
             self._wake()
 

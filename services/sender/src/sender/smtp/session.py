@@ -55,6 +55,7 @@ class Session:
         greeting = await self._answer("connect", self._timeouts.greeting)
         if greeting.code != 220:
             self._fail("connect", greeting)
+        self._heed("connect")
         answer = await self._hello("EHLO", hostname)
         if 500 <= answer.code < 600:
             answer = await self._hello("HELO", hostname)
@@ -63,6 +64,7 @@ class Session:
             self._pipelining = "PIPELINING" in self._offered
         if answer.code != 250:
             self._fail("ehlo", answer)
+        self._heed("ehlo")
         self._state = "ready"
 
     async def envelope(self, envelope: commands.Envelope) -> None:
@@ -166,6 +168,11 @@ class Session:
             return
         if all(answer.code != CLOSING for answer in answers):
             self._state = "to be reset"
+
+    def _heed(self, stage: Stage) -> None:
+        """A server that speaks on unasked would answer the next command before it is given."""
+        if not self._connection.silent:
+            raise Failed(self._unreachable(stage, "the server speaks unasked"))
 
     async def _hello(self, verb: str, hostname: str) -> Answer:
         self._connection.write(f"{verb} {hostname}\r\n".encode())
