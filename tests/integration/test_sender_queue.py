@@ -255,17 +255,37 @@ async def test_a_late_reply_calls_the_next_attempt_off(queue: Queue, pool: Pool,
     assert await states(pool) == {"done": 1}
 
 
-async def test_a_late_reply_is_told_though_the_next_attempt_is_in_doubt(queue: Queue, pool: Pool) -> None:
+@pytest.mark.parametrize("parked", [False, True])
+async def test_a_late_success_ends_it_after_the_attempt_that_is_in_doubt(
+    queue: Queue, pool: Pool, parked: bool
+) -> None:
+    slow, again = await overtaken(queue, pool)
+    assert await queue.settle([delivered(slow)]) == [True]
+    assert await states(pool) == {"in_doubt": 1}
+    assert await queue.settle([told(again, deferred(parked=parked))]) == [True]
+    assert await states(pool) == {"done": 1}
+    names = [name.split()[0] for name in await outbox(queue)]
+    assert names == ["accepted", "deferred", "delivered", "deferred"]
+
+
+async def test_a_late_refusal_leaves_it_to_the_attempt_that_is_in_doubt(queue: Queue, pool: Pool) -> None:
+    slow, again = await overtaken(queue, pool)
+    assert await queue.settle([told(slow, Outcome("done", BOUNCED), final=True)]) == [False]
+    assert await queue.settle([delivered(again)]) == [True]
+    assert [name.split()[0] for name in await outbox(queue)] == ["accepted", "deferred", "delivered"]
+
+
+async def overtaken(queue: Queue, pool: Pool) -> tuple[Leased, Leased]:
+    """An attempt whose reply is late, and the next one, in doubt itself."""
     await queue.insert([new()])
     slow = await one(queue)
     await queue.doubt([slow])
     await pass_time(pool)
     await queue.settle([told(each, deferred()) for each in await queue.doubtful(1)])
     await queue.wake(10)
-    await queue.doubt(await lease(queue))
-    assert await queue.settle([delivered(slow)]) == [False]
-    assert await states(pool) == {"in_doubt": 1}
-    assert [name.split()[0] for name in await outbox(queue)] == ["accepted", "deferred", "delivered"]
+    again = await one(queue)
+    assert await queue.doubt([again]) == [True]
+    return slow, again
 
 
 async def test_a_parked_delivery_is_not_leased_again(queue: Queue, pool: Pool) -> None:

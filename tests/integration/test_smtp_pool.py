@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+from math import inf
 import pytest
 
 from sender import smtp
@@ -36,7 +37,7 @@ async def send(pool: Pool, to: Route) -> int:
     """The code of the answer to a message."""
     async with pool.transaction(to) as transaction:
         await transaction.envelope(ANN)
-        return (await transaction.message(CONTENT)).code
+        return (await transaction.message(CONTENT, inf)).code
 
 
 async def test_a_connection_is_used_again_and_closed_with_quit() -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+from math import inf
 import pytest
 from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Envelope as Received
@@ -43,7 +44,7 @@ async def send(pool: Pool, to: Route, content: bytes = CONTENT, envelope: Envelo
     try:
         async with pool.transaction(to) as transaction:
             await transaction.envelope(envelope)
-            return await transaction.message(content)
+            return await transaction.message(content, inf)
     except Failed as failed:
         return failed.result
 
@@ -304,7 +305,7 @@ async def test_a_message_needs_an_envelope() -> None:
     async with serving() as server, pool() as opened:
         with pytest.raises(RuntimeError):
             async with opened.transaction(route(server)) as transaction:
-                await transaction.message(CONTENT)
+                await transaction.message(CONTENT, inf)
 
 
 async def test_a_large_message_arrives_whole() -> None:

@@ -48,8 +48,8 @@ async def deliver(pool: Pool, recipient: str, app: str = "shop", key: str = "", 
     message_id = uuid7()
     await pool.execute("INSERT INTO requests (message_id, digest, app, open) VALUES ($1, '', $2, 1)", message_id, app)
     await pool.execute(
-        "INSERT INTO deliveries (message_id, recipient_no, app, recipient, destination, address_key, lane, state, due_at,"
-        " expires_at, park_unknown)"
+        "INSERT INTO deliveries (message_id, recipient_no, app, recipient, destination, address_key, lane, state,"
+        " due_at, expires_at, park_unknown)"
         " VALUES ($1, 0, $3, $2, 'example.org', $4, 'normal', $5, now(), now(), false)",
         message_id,
         recipient,

@@ -70,6 +70,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             *control.routes(Control(pool), keys, arrived.set),
         )
         consume = partial(consuming, amqp, publisher=publisher, transient=(*postgres.TRANSIENT, OutOfMonths))
+        requests = partial(consume, most=REQUESTS_AT_ONCE, at_once=2)
         async with (
             background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
@@ -77,8 +78,10 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             sending.running(),
             deliver.sending(deliver.Desk(queue, pacer, settings, partial(attempt, sending), arrived)),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed, keyring)) as events,
-            consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE, at_once=2) as bulk,
-            consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE, at_once=2) as normal,
+            requests(topology.SENDER_BULK, intake.codec("bulk", apps), take) as bulk,
+            consume(
+                topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE, at_once=2
+            ) as normal,
         ):
             checks["database"] = postgres.check(pool)
             for part in (publisher.session, events, bulk, normal):

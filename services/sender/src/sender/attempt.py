@@ -22,13 +22,16 @@ from sender.pacing import Felt, felt
 from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Leased, Queue, Settlement
-from tracepost import crash, metrics, requests
+from tracepost import clock, crash, metrics, requests
 from tracepost.events import Bounced, Deferred, Rejected, event
 from tracepost.requests import SendRequest
 from tracepost.runner import background
 from tracepost.tokens import Keyring
 
 log = structlog.get_logger()
+
+# Of the time in doubt: in this the final dot may be sent, what is left is for its way and the reply.
+DOT_SHARE = 1 / 3
 
 SPREAD = 0.9, 1.1  # of the wait for the next attempt
 
@@ -83,9 +86,11 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
         async with work.pool.transaction(route) as transaction:
             await transaction.envelope(envelope)
             crash.point("sender.before-doubt")
+            # Who stalls for longer finds the delivery taken over: a fence guards the row, but not the socket.
+            deadline = clock.now() + work.settings.doubt_seconds * DOT_SHARE
             if await work.doubts.do(leased):
                 crash.point("sender.in-doubt")
-                return await transaction.message(message)
+                return await transaction.message(message, deadline)
     except smtp.Failed as error:
         return error.result
     # The last look said no: suppressed meanwhile, or cancelled, or taken over by another sender.

@@ -146,10 +146,10 @@ class Transaction:
             self._session = await self._pool.fresh(self._route)
             await self._session.envelope(envelope)
 
-    async def message(self, content: bytes) -> Reply:
+    async def message(self, content: bytes, deadline: float) -> Reply:
         """The message, and the server's consent; from here on a lost session leaves the outcome unknown."""
         assert self._session
-        return await self._session.message(content)
+        return await self._session.message(content, deadline)
 
 
 @asynccontextmanager

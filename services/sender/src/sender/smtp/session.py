@@ -10,7 +10,7 @@ from sender.smtp import commands, content
 from sender.smtp.connection import Broken, Connection, Late, connected
 from sender.smtp.replies import Answer, keywords
 from sender.smtp.values import Timeouts
-from tracepost import crash
+from tracepost import clock, crash
 from tracepost.bounces.classify import Stage
 
 CLOSING = 421  # the server closes the connection, whatever was asked (RFC 5321 3.8)
@@ -84,13 +84,19 @@ class Session:
                 await self._refused(stage, answer)
         self._state = "taking"
 
-    async def message(self, message: bytes) -> Reply:
-        """The message to its final dot; from the block with the dot on, a lost session leaves the outcome unknown."""
+    async def message(self, message: bytes, deadline: float) -> Reply:
+        """The message to its final dot, which is not sent after `deadline` (of `tracepost.clock`).
+
+        From the block with the dot on, a lost session leaves the outcome unknown.
+        """
         if self._state != "taking":
             raise RuntimeError("a message needs an envelope that was taken")
         self._state = "busy"
         before, last = content.blocks(message)
         await self._hand_over(before)
+        if clock.now() > deadline:
+            self.abort()
+            raise Failed(self._unreachable("data", "the time in which the final dot may be sent was over"))
         self._connection.write(last)
         try:
             answer = await self._connection.answer(self._timeouts.final_dot)

@@ -170,18 +170,25 @@ WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND 
 RETURNING d.message_id, d.recipient_no
 
 -- name: settle
--- Who holds the lease records the outcome. A final reply counts even when it comes late: it calls the next attempt off,
--- unless that is in doubt itself.
+-- Who holds the lease records the outcome. A final reply counts even when it comes late: it calls the next attempt off;
+-- or, if that is in doubt itself, all attempts after that.
 WITH settled AS (
     UPDATE deliveries d
-    SET state = new.state, due_at = coalesce(new.due_at, d.due_at), said = coalesce(new.said, d.said),
-        outcome_unknown = d.outcome_unknown OR new.outcome_unknown
+    SET state = CASE
+            WHEN d.fence > new.fence AND d.state = 'in_doubt' THEN 'in_doubt'
+            WHEN d.answered THEN 'done'
+            ELSE new.state
+        END,
+        due_at = CASE WHEN d.fence = new.fence THEN coalesce(new.due_at, d.due_at) ELSE d.due_at END,
+        said = coalesce(new.said, d.said), outcome_unknown = d.outcome_unknown OR new.outcome_unknown,
+        answered = d.answered OR new.name = 'delivered'
     FROM unnest(
-        $1::uuid[], $2::smallint[], $3::bigint[], $4::delivery_state[], $5::timestamptz[], $6::boolean[], $7::text[], $8::boolean[]
-    ) AS new (message_id, recipient_no, fence, state, due_at, outcome_unknown, said, final)
+        $1::uuid[], $2::smallint[], $3::bigint[], $4::delivery_state[], $5::timestamptz[], $6::boolean[], $7::text[],
+        $8::boolean[], $9::text[]
+    ) AS new (message_id, recipient_no, fence, state, due_at, outcome_unknown, said, final, name)
     WHERE d.message_id = new.message_id AND d.recipient_no = new.recipient_no AND (
         d.fence = new.fence AND d.state IN ('leased', 'in_doubt')
-        OR d.fence > new.fence AND new.final AND d.state NOT IN ('in_doubt', 'done')
+        OR d.fence > new.fence AND new.final AND d.state <> 'done' AND (d.state <> 'in_doubt' OR new.name = 'delivered')
     )
     RETURNING d.message_id, d.recipient_no, d.state, d.address_key
 ), closed AS (

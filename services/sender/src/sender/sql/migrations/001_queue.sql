@@ -36,6 +36,7 @@ CREATE TABLE deliveries (
     attempt integer NOT NULL DEFAULT 0,
     fence bigint NOT NULL DEFAULT 0,    -- grows with every lease: who holds an older one may not write
     outcome_unknown boolean NOT NULL DEFAULT false,
+    answered boolean NOT NULL DEFAULT false,    -- it was taken, as became known while another attempt was in doubt
     park_unknown boolean NOT NULL,      -- an unknown outcome waits for a person instead of being tried again
     said text,                          -- by the remote server, at the last attempt
     PRIMARY KEY (message_id, recipient_no)
