@@ -95,7 +95,7 @@ WITH RECURSIVE next AS (
         ORDER BY lane, destination, due_at LIMIT 1
     ) AS following
 )
-SELECT min(due_at) FROM (SELECT due_at FROM next LIMIT $1) AS heads
+SELECT min(due_at) AS oldest FROM (SELECT due_at FROM next LIMIT $1) AS heads
 
 -- name: destinations
 -- At most $1 lanes of destinations, $2 ready of each lane, and $3 rows in all: of what is ready, and of what waits, the
