@@ -57,7 +57,7 @@ class Control:
             change = decide(held)
             if change.told:
                 columns = [(each.message_id, each.name, events.encode(each)) for each in change.told]
-                await connection.execute(_sql["insert_events"], *zip(*columns, strict=True))
+                await connection.execute(_sql["tell_decided"], *zip(*columns, strict=True))
                 await connection.execute(
                     _sql["close_deliveries"], message_id, [each.recipient_no for each in change.told]
                 )

@@ -7,6 +7,9 @@ WHERE d.message_id = $1 AND ($2::smallint[] IS NULL OR d.recipient_no = ANY ($2)
 ORDER BY d.recipient_no
 FOR UPDATE OF d
 
+-- name: tell_decided
+INSERT INTO outbox (message_id, name, event) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
+
 -- name: close_deliveries
 -- Of those that are held.
 WITH closed AS (
