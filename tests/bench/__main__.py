@@ -5,41 +5,52 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Set as AbstractSet
 from fnmatch import fnmatch
 
 from local_stack.postgres import PostgresServer
 from local_stack.rabbitmq import RabbitNode
 from local_stack.stack import Servers
-from tests.bench import consume, fold, publish
+from tests.bench import compose, consume, fold, publish
 from tests.bench.harness import Wrong, run
 from tests.conftest import ROOT
 
 BROKER = (publish.LOAD, publish.ONE, consume.BENCH)
+ALONE = (compose.BENCH,)  # without servers
 STORED = (1_000_000, 5_000_000)  # events in the databases over which the fold is measured
 
 
 async def main(pattern: str) -> int:
-    """Start the servers and run; returns the exit code."""
-    names = [bench.name for bench in BROKER] + [fold.NAME]
-    if not (chosen := [name for name in names if fnmatch(name, pattern)]):
+    """Run what is chosen; returns the exit code."""
+    names = [bench.name for bench in (*ALONE, *BROKER)] + [fold.NAME]
+    if not (chosen := {name for name in names if fnmatch(name, pattern)}):
         print(f"no bench is named {pattern}; there are {', '.join(names)}")  # noqa: T201
         return os.EX_USAGE
+    try:
+        for bench in ALONE:
+            if bench.name in chosen:
+                await run(bench, None, {"Python": os.getpid()})
+        if chosen - {bench.name for bench in ALONE}:
+            await with_servers(chosen)
+    except Wrong as error:
+        print(f"WRONG: {error}")  # noqa: T201 - it is what was asked for
+        return 1
+    return os.EX_OK
+
+
+async def with_servers(chosen: AbstractSet[str]) -> None:
+    """Start the servers and run."""
     folder = ROOT / ".local" / "bench"
     node, database = RabbitNode(folder, print), PostgresServer(folder, print)
     async with node.up() as rabbit, database.up() as postgres:
         pids = {"Python": os.getpid(), "RabbitMQ": rabbit.pid, "PostgreSQL": postgres.pid}
         servers = Servers(node.broker, database.url)
-        try:
-            for bench in BROKER:
-                if bench.name in chosen:
-                    await run(bench, servers, pids)
-            if fold.NAME in chosen:
-                async with fold.over(database.url, STORED) as bench:
-                    await run(bench, servers, pids)
-        except Wrong as error:
-            print(f"WRONG: {error}")  # noqa: T201 - it is what was asked for
-            return 1
-    return os.EX_OK
+        for bench in BROKER:
+            if bench.name in chosen:
+                await run(bench, servers, pids)
+        if fold.NAME in chosen:
+            async with fold.over(database.url, STORED) as bench:
+                await run(bench, servers, pids)
 
 
 sys.exit(asyncio.run(main((sys.argv[1:] or ["*"])[0] or "*")))

@@ -20,14 +20,14 @@ from uuid_utils.compat import uuid7
 
 from local_stack.processes import free_port, running
 from local_stack.stack import create_database
-from status_store import partitions
+from status_store import housekeeping
 from status_store.fold import NOTHING, fold, from_json, to_json
 from status_store.standing import applying
 from status_store.store import Store
 from tests.bench.harness import Bench, Contender, Ratio, Work, Wrong
 from tests.bench.raw_amqp import Raw, encoded
 from tests.conftest import ROOT, eventually
-from tracepost import events, postgres, topology
+from tracepost import events, partitions, postgres, topology
 from tracepost.events import Accepted, AnyEvent, Data, Delivered, Opened, event
 
 NAME = "fold"
@@ -254,7 +254,7 @@ async def database(server: str, stored: int) -> AsyncIterator[Database]:
     await create_database(server, name)
     url = f"{server}/{name}"
     async with postgres.connected(url, "status_store") as pool:
-        await partitions.keep(pool, Store(pool, retention=1).months)
+        await partitions.keep(pool, housekeeping.TABLES, Store(pool, retention=1).months)
     connection = await asyncpg.connect(url)
     if stored:
         one = [phase[0] for phase in histories(1)]

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -28,7 +28,7 @@ class Wrong(Exception):
 # What is measured; answers how many items it has done.
 Work = Callable[[], Awaitable[int]]
 # Prepares, gives the work to be measured, and afterwards raises Wrong if its result is wrong. Gets the URL of a virtual
-# host of its own with the topology in it.
+# host of its own with the topology in it, or nothing if it needs no servers.
 Contender = Callable[[str], AbstractAsyncContextManager[Work]]
 
 
@@ -76,7 +76,7 @@ class Round:
         return self.items / self.seconds
 
 
-async def run(bench: Bench, servers: Servers, pids: Mapping[str, int], rounds: int = ROUNDS) -> None:
+async def run(bench: Bench, servers: Servers | None, pids: Mapping[str, int], rounds: int = ROUNDS) -> None:
     """Measure all and print; Wrong names the contender whose result was wrong."""
     done: dict[str, list[Round]] = {name: [] for name in bench.contenders}
     for _ in range(rounds):
@@ -88,8 +88,8 @@ async def run(bench: Bench, servers: Servers, pids: Mapping[str, int], rounds: i
     print("\n".join(_report(bench, done)), flush=True)  # noqa: T201 - it is what was asked for
 
 
-async def _turn(contender: Contender, servers: Servers, pids: Mapping[str, int]) -> Round:
-    async with virtual_host(servers) as url, contender(url) as work:
+async def _turn(contender: Contender, servers: Servers | None, pids: Mapping[str, int]) -> Round:
+    async with virtual_host(servers) if servers else nullcontext("") as url, contender(url) as work:
         gc.collect()
         gc.freeze()  # what was prepared is not looked through again and again while the work runs
         before, started = _cpu(pids), time.monotonic()

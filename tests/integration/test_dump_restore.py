@@ -19,14 +19,14 @@ from uuid_utils.compat import uuid7
 
 from local_stack import binaries
 from local_stack.stack import Servers, create_database
-from status_store import housekeeping, partitions
+from status_store import housekeeping
 from status_store.dead import DeadLetter
-from status_store.months import kept
 from status_store.record import record
 from status_store.store import Store
 from tests.unit.samples import DATA, uuid7_at
-from tracepost import postgres
+from tracepost import partitions, postgres
 from tracepost.events import AnyEvent, StatusChanged, decode, event
+from tracepost.months import kept
 from tracepost.postgres import Pool
 
 RETENTION = 4
@@ -138,12 +138,12 @@ async def test_every_row_is_there_again(filled: Status, restored: str) -> None:
 async def test_the_months_are_there_again(filled: Status, restored: str) -> None:
     async with postgres.connected(restored, "status_store", migrate=False) as pool:
         assert await partitions_of(pool) == await partitions_of(filled.pool)
-        assert await partitions.made(pool) == set(kept(NOW, RETENTION))
+        assert await partitions.made(pool, housekeeping.TABLES) == set(kept(NOW, RETENTION))
         identities = await pool.fetch("SELECT oid FROM pg_class ORDER BY oid")
-        await partitions.keep(pool, kept(NOW, RETENTION))
+        await partitions.keep(pool, housekeeping.TABLES, kept(NOW, RETENTION))
         assert await pool.fetch("SELECT oid FROM pg_class ORDER BY oid") == identities
-        await partitions.keep(pool, kept(NOW, RETENTION - 1))
-        assert await partitions.made(pool) == set(kept(NOW, RETENTION - 1))
+        await partitions.keep(pool, housekeeping.TABLES, kept(NOW, RETENTION - 1))
+        assert await partitions.made(pool, housekeeping.TABLES) == set(kept(NOW, RETENTION - 1))
 
 
 async def test_what_was_recorded_before_the_dump_is_a_duplicate(filled: Status, restored: str) -> None:

@@ -19,15 +19,16 @@ from structlog.testing import capture_logs
 from uuid_utils.compat import uuid7
 from yarl import URL
 
-from status_store import housekeeping, partitions
-from status_store.months import AHEAD, Month, Months, kept, month
-from status_store.partitions import TABLES, NotKept
+from status_store import housekeeping
+from status_store.housekeeping import TABLES
 from status_store.record import record
-from status_store.store import OutOfMonths, Store
+from status_store.store import Store
 from tests.conftest import eventually
 from tests.unit.samples import DATA, uuid7_at
-from tracepost import metrics, postgres
+from tracepost import metrics, partitions, postgres
 from tracepost.events import Accepted, AnyEvent, Opened, event
+from tracepost.months import AHEAD, Month, Months, kept, month
+from tracepost.partitions import NotKept, OutOfMonths
 from tracepost.postgres import Pool
 from tracepost.runner import Unavailable, background
 
@@ -46,7 +47,7 @@ async def pool(database: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def store(pool: Pool) -> Store:
-    await partitions.keep(pool, MONTHS)
+    await partitions.keep(pool, TABLES, MONTHS)
     return Store(pool, RETENTION)
 
 
@@ -78,12 +79,12 @@ async def tables(pool: Pool) -> set[str]:
 
 
 def of(months: Collection[Month] | Months) -> set[str]:
-    return {f"{table}_{each}" for table in TABLES for each in months}
+    return {f"{table}_{each}" for table in TABLES.fillfactors for each in months}
 
 
 async def messages(pool: Pool) -> set[UUID]:
     """The ids that have an event, a message and a delivery each."""
-    found = [{row[0] for row in await pool.fetch(f"SELECT message_id FROM {table}")} for table in TABLES]
+    found = [{row[0] for row in await pool.fetch(f"SELECT message_id FROM {table}")} for table in TABLES.fillfactors]
     assert all(each == found[0] for each in found)
     return found[0]
 
@@ -105,24 +106,24 @@ async def locked(database: str, lock: str) -> AsyncIterator[None]:
 
 
 async def test_months_are_made_once(pool: Pool) -> None:
-    await partitions.keep(pool, MONTHS)
+    await partitions.keep(pool, TABLES, MONTHS)
     assert await tables(pool) == of([HERE.plus(count) for count in range(-RETENTION, AHEAD + 1)])
-    assert await partitions.made(pool) == set(MONTHS)
+    assert await partitions.made(pool, TABLES) == set(MONTHS)
     identities = await pool.fetch("SELECT oid FROM pg_class WHERE relispartition ORDER BY oid")
-    await partitions.keep(pool, MONTHS)
+    await partitions.keep(pool, TABLES, MONTHS)
     assert await pool.fetch("SELECT oid FROM pg_class WHERE relispartition ORDER BY oid") == identities
 
 
 async def test_what_lacks_of_a_month_is_made(pool: Pool, store: Store) -> None:
     await pool.execute(f"DROP TABLE deliveries_{HERE}")
-    assert await partitions.made(pool) == set(MONTHS) - {HERE}
-    await partitions.keep(pool, MONTHS)
+    assert await partitions.made(pool, TABLES) == set(MONTHS) - {HERE}
+    await partitions.keep(pool, TABLES, MONTHS)
     assert await tables(pool) == of(MONTHS)
     assert await record(store, [accepted(uuid7())]) == {}
 
 
 async def test_months_out_of_retention_go_with_their_rows_and_nothing_else(pool: Pool, store: Store) -> None:
-    await partitions.keep(pool, kept(NOW, RETENTION + 2))
+    await partitions.keep(pool, TABLES, kept(NOW, RETENTION + 2))
     longer = Store(pool, RETENTION + 2)
     ids = {each: id_in(each) for each in kept(NOW, RETENTION + 2)}
     assert await record(longer, [accepted(each) for each in ids.values()]) == {}
@@ -131,39 +132,39 @@ async def test_months_out_of_retention_go_with_their_rows_and_nothing_else(pool:
     await pool.execute(
         f"ALTER TABLE events ATTACH PARTITION archive_2001_01 FOR VALUES FROM (MINVALUE) TO ('{UUID(int=1)}')"
     )
-    await partitions.keep(pool, MONTHS)
+    await partitions.keep(pool, TABLES, MONTHS)
     assert await tables(pool) == of(MONTHS) | {"archive_2001_01"}
     assert await messages(pool) == {ids[each] for each in MONTHS}
     assert await pool.fetchval("SELECT to_regclass('events_2001_01')") is not None
 
 
 async def test_too_many_months_are_never_dropped_at_once(pool: Pool) -> None:
-    await partitions.keep(pool, kept(NOW, RETENTION + 3))
+    await partitions.keep(pool, TABLES, kept(NOW, RETENTION + 3))
     with pytest.raises(NotKept, match=r"clock and at RETENTION_MONTHS; .* by hand: DROP TABLE events_") as told:
-        await partitions.keep(pool, MONTHS)
+        await partitions.keep(pool, TABLES, MONTHS)
     assert await tables(pool) == of(kept(NOW, RETENTION + 3))
     by_hand = re.search(r"DROP TABLE [\w, ]+", str(told.value))
     assert by_hand
     await pool.execute(by_hand[0])
     assert await tables(pool) == of(MONTHS)
-    await partitions.keep(pool, MONTHS)
+    await partitions.keep(pool, TABLES, MONTHS)
 
 
 @pytest.mark.parametrize("days", [-365, -32, 32, 365])
 async def test_by_a_wrong_clock_nothing_is_made_and_nothing_dropped(pool: Pool, days: int) -> None:
-    await partitions.keep(pool, kept(NOW, 1))
+    await partitions.keep(pool, TABLES, kept(NOW, 1))
     with pytest.raises(NotKept, match=rf"this machine says .*, that of PostgreSQL {HERE}: set the wrong one right"):
-        await partitions.keep(pool, kept(NOW + timedelta(days=days), 1))
+        await partitions.keep(pool, TABLES, kept(NOW + timedelta(days=days), 1))
     assert await tables(pool) == of(kept(NOW, 1))
 
 
 async def test_processes_that_keep_at_once(database: str, pool: Pool) -> None:
-    await partitions.keep(pool, kept(NOW, RETENTION + 1))
+    await partitions.keep(pool, TABLES, kept(NOW, RETENTION + 1))
     await drop(pool, *(HERE.plus(count) for count in range(AHEAD + 1)))
 
     async def process() -> None:
         async with postgres.connected(database, "status_store", size=1) as own:
-            await partitions.keep(own, MONTHS)
+            await partitions.keep(own, TABLES, MONTHS)
 
     await asyncio.gather(*(process() for _ in range(8)))
     assert await tables(pool) == of(MONTHS)
@@ -182,9 +183,9 @@ READER = "SELECT FROM events; SELECT FROM messages; SELECT FROM deliveries"
 
 async def test_months_are_made_beside_readers_and_writers(database: str, pool: Pool, store: Store) -> None:
     await drop(pool, HERE.plus(AHEAD))
-    lock = "; ".join(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE" for table in TABLES)
+    lock = "; ".join(f"LOCK TABLE {table} IN ROW EXCLUSIVE MODE" for table in TABLES.fillfactors)
     async with locked(database, f"{READER}; {lock}"):  # as a dump or a long transaction does
-        await partitions.keep(pool, MONTHS)
+        await partitions.keep(pool, TABLES, MONTHS)
         assert await tables(pool) == of(MONTHS)
         await works(store)
 
@@ -192,27 +193,27 @@ async def test_months_are_made_beside_readers_and_writers(database: str, pool: P
 async def test_making_gives_up_on_a_lock_without_holding_others_up(database: str, pool: Pool, store: Store) -> None:
     await drop(pool, HERE.plus(AHEAD))
     async with locked(database, "LOCK TABLE ONLY messages IN SHARE UPDATE EXCLUSIVE MODE"):  # as VACUUM does
-        keeping = asyncio.create_task(partitions.keep(pool, MONTHS))
+        keeping = asyncio.create_task(partitions.keep(pool, TABLES, MONTHS))
         await eventually(lambda: waits(database, keeping))
         await works(store)
         with pytest.raises(NotKept, match="lock timeout"):
             await keeping
     assert await tables(pool) == of(MONTHS) - of([HERE.plus(AHEAD)])
-    await partitions.keep(pool, MONTHS)
+    await partitions.keep(pool, TABLES, MONTHS)
     assert await tables(pool) == of(MONTHS)
 
 
 async def test_dropping_gives_up_on_a_reader_without_holding_others_up(database: str, pool: Pool, store: Store) -> None:
     old = HERE.plus(-RETENTION - 1)
-    await partitions.keep(pool, kept(NOW, RETENTION + 1))
+    await partitions.keep(pool, TABLES, kept(NOW, RETENTION + 1))
     async with locked(database, READER):
-        keeping = asyncio.create_task(partitions.keep(pool, MONTHS))
+        keeping = asyncio.create_task(partitions.keep(pool, TABLES, MONTHS))
         await eventually(lambda: waits(database, keeping))
         await works(store)
         with pytest.raises(NotKept, match="lock timeout"):
             await keeping
         assert await tables(pool) == of([old, *MONTHS])
-    await partitions.keep(pool, MONTHS)
+    await partitions.keep(pool, TABLES, MONTHS)
     assert await tables(pool) == of(MONTHS)
 
 
@@ -242,7 +243,7 @@ async def test_a_batch_waits_for_a_month_that_lacks(pool: Pool, store: Store) ->
     with pytest.raises(OutOfMonths):
         await record(store, batch)
     assert await messages(pool) == set()
-    await partitions.keep(pool, MONTHS)
+    await partitions.keep(pool, TABLES, MONTHS)
     assert await record(store, batch) == {}
     assert await messages(pool) == {each.message_id for each in batch}
 

@@ -12,12 +12,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from uuid_utils.compat import uuid7
 
-from status_store import partitions
+from status_store import housekeeping
 from status_store.api import api
 from status_store.record import record
 from status_store.store import Store
 from tests.unit.samples import DATA
-from tracepost import keys, postgres
+from tracepost import keys, partitions, postgres
 from tracepost.events import Accepted, AnyEvent, Bounced, Delivered, Opened, event
 
 ALL, SHOP, OTHER, SENDER = (keys.new(name) for name in ("all", "shop", "other", "sender"))
@@ -34,7 +34,7 @@ Api = TestClient[web.Request, web.Application]
 async def store(database: str) -> AsyncIterator[Store]:
     async with postgres.connected(database, "status_store") as pool:
         store = Store(pool, retention=13)
-        await partitions.keep(pool, store.months)
+        await partitions.keep(pool, housekeeping.TABLES, store.months)
         yield store
 
 

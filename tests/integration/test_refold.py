@@ -21,7 +21,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from status_store import partitions, record, refold, standing
+from status_store import housekeeping, record, refold, standing
 from status_store import store as store_module
 from status_store.fold import RULES_VERSION, fold, to_json
 from status_store.refold import Asked, applied, rehearsed, walked
@@ -29,7 +29,7 @@ from status_store.rollup import rollup
 from status_store.store import NEW_RUN, Refolding, Run, Store
 from status_store.tally import BESIDE_STATUS, MOST_EXAMPLES, Tally, table
 from tests.conftest import eventually
-from tracepost import postgres
+from tracepost import partitions, postgres
 from tracepost.events import Accepted, AnyEvent, Bounced, Data, Delivered, Erased, Opened, Withdrawn, event
 
 START = datetime.now(UTC) - timedelta(hours=1)
@@ -49,7 +49,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 async def store(database: str) -> AsyncIterator[Store]:
     async with postgres.connected(database, "status_store") as pool:
         store = Store(pool, retention=1)
-        await partitions.keep(pool, store.months)
+        await partitions.keep(pool, housekeeping.TABLES, store.months)
         yield store
 
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from uuid_utils.compat import uuid7
 
-from sender import control
+from sender import control, housekeeping
 from sender.control_store import ALONG_INDEXES, Control
 from sender.outcome import Outcome
 from sender.store import Lane, Leased, NewDelivery, NewRequest, Queue, Room, Settlement
@@ -40,8 +40,7 @@ Api = TestClient[web.Request, web.Application]
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[Pool]:
     async with postgres.connected(database, "sender") as pool:
-        for table in ("requests", "deliveries"):
-            await pool.execute(f"CREATE TABLE {table}_all PARTITION OF {table} DEFAULT")
+        await housekeeping.begin(pool, retention=2)
         yield pool
 
 

@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
+from sender import housekeeping
 from sender.outcome import Outcome
 from sender.store import Lane, Leased, NewDelivery, NewRequest, Queue, Room, Settlement
 from tracepost import events, postgres
@@ -26,8 +27,7 @@ ALL = Room((), {}, 1_000)
 @pytest.fixture
 async def pool(database: str) -> AsyncIterator[Pool]:
     async with postgres.connected(database, "sender") as pool:
-        for table in ("requests", "deliveries"):
-            await pool.execute(f"CREATE TABLE {table}_all PARTITION OF {table} DEFAULT")
+        await housekeeping.begin(pool, retention=2)
         yield pool
 
 
@@ -188,6 +188,15 @@ async def test_what_is_for_later_waits(queue: Queue, pool: Pool) -> None:
     assert (await one(queue)).attempt == 1
 
 
+async def test_what_has_expired_ends_though_it_is_paused(queue: Queue, pool: Pool) -> None:
+    await queue.insert([new(), new()])
+    await pool.execute("INSERT INTO pauses (destination, by, reason) VALUES ('*', 'ann', 'why')")
+    assert await queue.overdue(10) == []
+    await pool.execute("UPDATE deliveries SET expires_at = now()")
+    assert [each.attempt for each in await queue.overdue(10)] == [0, 0]
+    assert await queue.overdue(10) == []
+
+
 async def test_a_renewed_lease_is_kept(queue: Queue, pool: Pool) -> None:
     await queue.insert([new()])
     leased = await one(queue)
@@ -281,7 +290,7 @@ async def test_racing_settlements_drop_the_body_too(queue: Queue, pool: Pool) ->
     await queue.insert([new(recipients=20)])
     leased = await lease(queue, 20)
     await asyncio.gather(*(queue.settle([delivered(each)]) for each in leased))
-    assert await pool.fetchrow("SELECT open, body FROM requests") == (0, None)
+    assert tuple(await pool.fetchrow("SELECT open, body FROM requests") or ()) == (0, None)
 
 
 async def test_what_was_not_published_stays_in_the_outbox(queue: Queue) -> None:

@@ -12,11 +12,11 @@ import asyncpg
 import pytest
 from uuid_utils.compat import uuid7
 
-from status_store import partitions
+from status_store import housekeeping
 from status_store.fold import fold
 from status_store.record import record
 from status_store.store import Store
-from tracepost import postgres
+from tracepost import partitions, postgres
 from tracepost.events import (
     Accepted,
     AnyEvent,
@@ -37,7 +37,7 @@ START = datetime.now(UTC) - timedelta(hours=1)
 async def store(database: str) -> AsyncIterator[Store]:
     async with postgres.connected(database, "status_store") as pool:
         store = Store(pool, retention=13)
-        await partitions.keep(pool, store.months)
+        await partitions.keep(pool, housekeeping.TABLES, store.months)
         yield store
 
 

@@ -1,130 +1,86 @@
-"""Whom the sender no longer writes to: only exact evidence against the recipient suppresses."""
+"""What the sender learns from events: exact evidence about deliveries of ours, and what is to be forgotten."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, get_args
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-import pytest
+from sender.feedback import MOST_WORDS, learn
+from sender.suppression_store import Learnt, Recipient, Suppressions
+from tests.unit.samples import KEYRING, MESSAGE, NOON, sample
+from tracepost.events import Bounced, Complained, Erased, Replied, Withdrawn, event
 
-from sender.feedback import learn, reason
-from sender.store import Queue
-from tests.unit.samples import DATA, KEYRING, MESSAGE, NOON, sample
-from tracepost.events import (
-    BounceClass,
-    Bounced,
-    Complained,
-    Data,
-    Deferred,
-    FeedbackType,
-    Rejected,
-    RejectionReason,
-    Replied,
-)
-
-ADDRESS = "Ann@example.org"
+OTHER = UUID("01890a5d-ac96-774b-bcce-b302099a8058")
+HARD = Bounced(bounce_class="hard", category="invalid_recipient", diagnostic="550 no such user", origin="dsn")
+OPT_OUT = Complained(feedback_type="opt-out", origin="arf")
 
 
-def bounced(bounce_class: BounceClass = "hard", **fields: Any) -> Bounced:
-    return Bounced(bounce_class=bounce_class, category="invalid_recipient", origin="dsn", **fields)
-
-
-def complained(feedback_type: FeedbackType = "abuse", **fields: Any) -> Complained:
-    return Complained(feedback_type=feedback_type, origin="arf", **fields)
-
-
-class Remembering(Queue):
-    """The queue, as far as suppressions go, with one delivery in it."""
+class Remembering(Suppressions):
+    """A list with one delivery that may be looked up; keeps what it was told."""
 
     def __init__(self) -> None:
-        self.suppressed: list[tuple[str, str, Rejected]] = []
-        self.lifted: list[tuple[str, str, datetime]] = []
+        self.told: list[tuple[Sequence[Learnt], Mapping[str, datetime]]] = []
 
-    async def recipient(self, message_id: UUID, recipient_no: int) -> str | None:
-        return ADDRESS if (message_id, recipient_no) == (MESSAGE, 1) else None
+    async def recipients(self, deliveries: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Recipient]:
+        return {key: Recipient("Ann@Example.org", "shop") for key in deliveries if key == (MESSAGE, 1)}
 
-    async def suppress(self, address_key: str, address: str, evidence: Rejected) -> None:
-        self.suppressed.append((address_key, address, evidence))
-
-    async def lift_complaint(self, address_key: str, address: str, at: datetime) -> None:
-        self.lifted.append((address_key, address, at))
+    async def learn(self, learnt: Sequence[Learnt], erased: Mapping[str, datetime] | None = None) -> None:
+        self.told.append((learnt, erased or {}))
 
 
-REASONS: dict[FeedbackType, RejectionReason | None] = {
-    "abuse": "spam_complaint",
-    "fraud": "spam_complaint",
-    "virus": "spam_complaint",
-    "other": "spam_complaint",
-    "opt-out": "unsubscribed",
-    "not-spam": None,
-}
+async def learnt(*events: Any) -> list[Learnt]:
+    known = Remembering()
+    assert await learn(known, KEYRING, events) == {}
+    return [each for told, _ in known.told for each in told]
 
 
-def test_every_complaint_is_decided() -> None:
-    assert REASONS.keys() == set(get_args(FeedbackType))
+async def test_evidence_names_its_event_its_delivery_and_the_servers_words() -> None:
+    bounced = sample(HARD)
+    [(key, address, evidence)] = await learnt(bounced)
+    assert (key, address) == (KEYRING.address_key("ann@example.org"), "ann@example.org")
+    assert (evidence.id, evidence.kind, evidence.at, evidence.app) == (bounced.id, "hard_bounce", NOON, None)
+    assert (evidence.message_id, evidence.recipient_no, evidence.words) == (MESSAGE, 1, "550 no such user")
 
 
-@pytest.mark.parametrize(("kind", "expected"), REASONS.items())
-def test_a_complaint_suppresses_by_its_type(kind: FeedbackType, expected: RejectionReason | None) -> None:
-    assert reason(complained(kind)) == expected
+async def test_an_opt_out_is_about_the_app_whose_message_it_was() -> None:
+    [(_, _, evidence)] = await learnt(sample(OPT_OUT))
+    assert (evidence.kind, evidence.app) == ("opt_out", "shop")
 
 
-@pytest.mark.parametrize("bounce_class", get_args(BounceClass))
-def test_of_bounces_a_hard_one_alone_suppresses(bounce_class: BounceClass) -> None:
-    assert reason(bounced(bounce_class)) == ("hard_bounce" if bounce_class == "hard" else None)
+async def test_a_batch_is_learnt_at_once() -> None:
+    known = Remembering()
+    await learn(known, KEYRING, [sample(HARD), sample(Replied()), sample(OPT_OUT)])
+    [(told, _)] = known.told
+    assert [each.evidence.kind for each in told] == ["hard_bounce", "opt_out"]
 
 
-def test_a_dead_forward_suppresses_nobody() -> None:
-    assert reason(bounced(forwarded_to="bob@example.org")) is None
-    assert reason(bounced(forwarded_to="")) is None
+async def test_a_delivery_that_is_not_ours_teaches_nothing() -> None:
+    assert await learnt(event("bounce-ingest", OTHER, 1, HARD), event("bounce-ingest", MESSAGE, 2, HARD)) == []
 
 
-@pytest.mark.parametrize("data", [each for each in DATA if not isinstance(each, Bounced | Complained)])
-def test_no_other_event_suppresses(data: Data) -> None:
-    assert reason(data) is None
-    assert reason(Deferred(bounce_class="hard", category="invalid_recipient", origin="smtp")) is None
+async def test_what_says_nothing_of_an_address_asks_for_nothing() -> None:
+    known = Remembering()
+    await learn(known, KEYRING, [sample(Replied()), sample(Withdrawn(by="ann"))])
+    assert known.told == []
 
 
-async def test_a_hard_bounce_suppresses_its_address_with_the_evidence() -> None:
-    queue, event = Remembering(), sample(bounced())
-    assert await learn(queue, KEYRING, [event]) == {}
-    evidence = Rejected(reason="hard_bounce", since=NOON, evidence_event=event.id, evidence_message=MESSAGE)
-    assert queue.suppressed == [(KEYRING.address_key("ann@example.org"), ADDRESS, evidence)]
+async def test_evidence_about_no_delivery_is_refused_alone() -> None:
+    known = Remembering()
+    refused = await learn(known, KEYRING, [event("x", MESSAGE, None, HARD), sample(HARD)])
+    assert {index: problem.code for index, problem in refused.items()} == {0: "no-delivery"}
+    assert [each.evidence.kind for each in known.told[0][0]] == ["hard_bounce"]
 
 
-async def test_not_spam_lifts_a_complaint_as_of_its_time() -> None:
-    queue = Remembering()
-    await learn(queue, KEYRING, [sample(complained("not-spam"))])
-    assert queue.lifted == [(KEYRING.address_key(ADDRESS), ADDRESS, NOON)]
-    assert queue.suppressed == []
+async def test_an_erasure_names_the_address_by_its_key_alone() -> None:
+    known = Remembering()
+    erased = Erased(by="ann", address_key="00ff")
+    bare = sample(erased).model_copy(update={"subject": "recipient/00ff", "time": NOON + timedelta(seconds=1)})
+    await learn(known, KEYRING, [bare, sample(erased)])
+    assert known.told == [([], {"00ff": bare.time})]
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        bounced(certainty="candidate"),
-        complained(certainty="candidate"),
-        complained("not-spam", certainty="candidate"),
-        bounced("soft"),
-        bounced(forwarded_to="bob@example.org"),
-        Replied(),
-    ],
-)
-async def test_what_is_not_sure_changes_nothing(data: Data) -> None:
-    queue = Remembering()
-    await learn(queue, KEYRING, [sample(data)])
-    assert (queue.suppressed, queue.lifted) == ([], [])
-
-
-async def test_a_delivery_that_is_not_ours_changes_nothing() -> None:
-    queue = Remembering()
-    other = sample(bounced()).model_copy(update={"subject": f"{MESSAGE}/2"})
-    await learn(queue, KEYRING, [other])
-    assert queue.suppressed == []
-
-
-async def test_every_event_of_a_batch_counts() -> None:
-    queue = Remembering()
-    await learn(queue, KEYRING, [sample(complained()), sample(Replied()), sample(bounced())])
-    assert [evidence.reason for _, _, evidence in queue.suppressed] == ["spam_complaint", "hard_bounce"]
+async def test_of_a_server_that_says_too_much_the_beginning_is_kept() -> None:
+    [(_, _, evidence)] = await learnt(sample(HARD.model_copy(update={"diagnostic": "x" * 9_999})))
+    assert evidence.words == "x" * MOST_WORDS

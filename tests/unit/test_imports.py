@@ -16,12 +16,14 @@ SHARED, LOCAL_STACK = "tracepost", "local_stack"
 SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
-    *("sender.compose", "sender.copies", "sender.outcome", "sender.apps"),
+    *("sender.compose", "sender.copies", "sender.fields", "sender.parts", "sender.outcome", "sender.apps"),
+    *("sender.lanes", "sender.pacing", "sender.routes"),
+    *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
+    *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     *("sender.listing", "sender.operating"),
     "pixel.verdict",
     *("bounce_ingest.report", "bounce_ingest.facts"),
     *(
-        "status_store.months",
         "status_store.fold",
         "status_store.standing",
         "status_store.rollup",
@@ -30,11 +32,18 @@ PURE = {
         "status_store.why",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
-    *("tracepost.bounces.classify", "tracepost.keys"),
+    *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {
-    *("sender.store", "sender.control_store", "sender.smtp"),
-    *("bounce_ingest.smtp", "status_store.store", "status_store.partitions"),
+    *(
+        "sender.store",
+        "sender.stock",
+        "sender.batches",
+        "sender.smtp",
+        "sender.suppression_store",
+        "sender.control_store",
+    ),
+    *("bounce_ingest.smtp", "status_store.store"),
 }
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.
@@ -128,7 +137,12 @@ def layer(name: str) -> str:
     last = name.rpartition(".")[2]
     if last in {"__main__", "app", "settings"}:
         return last
-    return "pure" if name in PURE else "adapter" if name in ADAPTERS else "handler"
+    return "pure" if name in PURE else "adapter" if adapter(name) else "handler"
+
+
+def adapter(name: str) -> str | None:
+    """The adapter that the module is, or is a part of."""
+    return next((each for each in ADAPTERS if f"{name}.".startswith(f"{each}.")), None)
 
 
 def breaches(name: str, module: str) -> Iterator[str]:
@@ -142,6 +156,8 @@ def breaches(name: str, module: str) -> Iterator[str]:
         yield f"shared code imports a service: {module}"
     if there in SERVICES and module.split(".")[1:2] == ["app"] and name != f"{there}.__main__":
         yield f"app is imported by __main__ alone: {module}"
+    elif name not in PURE and adapter(name) and adapter(name) == adapter(module):
+        return
     elif within_service(name, module) and layer(module) not in MAY_IMPORT[layer(name)]:
         yield f"{layer(name)} imports {layer(module)}: {module}"
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from status_store.months import AHEAD, Month, ahead, current, kept, month
 from tests.unit.samples import modest
+from tracepost.months import AHEAD, Month, ahead, current, kept, month
 
 TIMES = st.integers(631_152_000_000_000, 7_258_118_400_000_000).map(  # microseconds: 1990 to 2200
     lambda since: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=since)

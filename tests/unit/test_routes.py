@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sender import lanes, routes
-from sender.routes import Route, Routes
+from sender.routes import Routes
+from sender.smtp import Route
 
 RELAY = Route("127.0.0.1", 25)
 

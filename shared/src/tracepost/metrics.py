@@ -21,6 +21,10 @@ ATTEMPTS = Counter(
 )
 SMTP_SECONDS = Histogram("tracepost_smtp_session_seconds", "From connecting to the outcome of one attempt")
 OUTBOX_OLDEST = Gauge("tracepost_outbox_oldest_seconds", "Age of the oldest event not yet published")
+QUEUED = Gauge("tracepost_queue_deliveries", "Deliveries that are not done", ["lane", "state"])
+OLDEST_READY = Gauge(
+    "tracepost_queue_oldest_ready_seconds", "How long the first delivery that is due has waited to be tried", ["lane"]
+)
 
 PIXELS = Counter("tracepost_pixel_requests_total", "Pixel requests by verdict", ["verdict"])
 OPENS_LOST = Counter("tracepost_pixel_opens_lost_total", "Opens that could not be published")
@@ -39,3 +43,12 @@ DUPLICATES = Counter("tracepost_duplicate_events_total", "Events that were store
 ORPHANS = Gauge("tracepost_orphans", "Messages with events, but without an accepted one")
 ORPHAN_OLDEST = Gauge("tracepost_orphan_oldest_seconds", "Age of the oldest of them")
 MONTHS_AHEAD = Gauge("tracepost_partition_months_ahead", "Months after the present one that have their partitions")
+MONTHS_UNFINISHED = Gauge(
+    "tracepost_partition_months_unfinished", "Months past their retention that are kept for what is not done in them"
+)
+OLDEST_UNFINISHED = Gauge(
+    "tracepost_partition_oldest_unfinished_timestamp_seconds", "When the oldest of them began; 0 without one"
+)
+UNFINISHED = Gauge(
+    "tracepost_partition_unfinished", "What is not done in them: deliveries by state, and unpublished events", ["what"]
+)

@@ -10,18 +10,21 @@ from functools import partial
 
 from yarl import URL
 
-from sender import deliver, feedback, intake, outbox, smtp
+from sender import control, deliver, feedback, housekeeping, intake, outbox, smtp, suppression_files, suppressions
 from sender.api import api
 from sender.apps import Apps
-from sender.attempt import Sending
+from sender.attempt import Sending, attempt
 from sender.batches import Batches
+from sender.control_store import Control
 from sender.door import Door
-from sender.pacing import Pacer
-from sender.routes import Route, Routes
+from sender.pacing import PaceLimits, Pacer
+from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Queue
+from sender.suppression_store import Suppressions
 from tracepost import http, postgres, topology
 from tracepost.broker import EVENTS, consuming, publishing
+from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
 
 REQUESTS_AT_ONCE = 25  # they may be large
@@ -34,36 +37,46 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     amqp = settings.amqp_url.get_secret_value()
     arrived, recorded = asyncio.Event(), asyncio.Event()
     limits = smtp.Limits(settings.route_connections, settings.concurrency, settings.idle_seconds, settings.reuse)
-    routes = Routes(Route(settings.relay_host, settings.relay_port), settings.routes)
+    routes = Routes(smtp.Route(settings.relay_host, settings.relay_port), settings.routes)
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
-        smtp.pooling(settings.hostname, limits, settings.timeouts()) as connections,
+        smtp.pooling(settings.hostname, limits, smtp.Timeouts().at_most(settings.relay_timeout)) as connections,
     ):
+        await housekeeping.begin(pool, settings.retention_months)
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
+        listed = Suppressions(pool)
         take = partial(intake.take, intake.Intake(queue, publisher, keyring, settings, arrived, recorded))
         sending = Sending(
             queue,
             keyring,
             connections,
             routes,
-            Pacer(settings.paces()),
             settings,
             Batches(queue.suppressed, postgres.TRANSIENT),
             Batches(queue.doubt, postgres.TRANSIENT),
             Batches(queue.settle, postgres.TRANSIENT),
             recorded,
         )
+        # Rests are short: when the relay is away all destinations rest, and are wanted soon after it is back.
+        pacer = Pacer(PaceLimits(settings.first_attempts, settings.most_attempts, rest=5.0, longest_rest=60.0))
         user = URL(amqp).user or "guest"
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
         door = Door(queue, publisher, settings, keys, user)
-        consume = partial(consuming, amqp, publisher=publisher, transient=postgres.TRANSIENT)
+        routes_of_api = (
+            *suppressions.routes(listed, keyring, keys),
+            *suppression_files.routes(listed, keyring, keys),
+            *control.routes(Control(pool), keys, arrived.set),
+        )
+        consume = partial(consuming, amqp, publisher=publisher, transient=(*postgres.TRANSIENT, OutOfMonths))
         async with (
+            background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
-            http.serving(api(queue, keyring, keys, door.send), settings.host, settings.api_port),
-            deliver.sending(sending, arrived),
-            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, queue, keyring)) as events,
+            http.serving(api(door.send, *routes_of_api), settings.host, settings.api_port),
+            sending.running(),
+            deliver.sending(deliver.Desk(queue, pacer, settings, partial(attempt, sending), arrived)),
+            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed, keyring)) as events,
             consume(topology.SENDER_BULK, intake.codec("bulk", apps), take, most=REQUESTS_AT_ONCE) as bulk,
             consume(topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE) as normal,
         ):

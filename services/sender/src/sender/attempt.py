@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import structlog
 
 from sender import smtp
 from sender.batches import Batches
-from sender.compose import compose
+from sender.compose import Prepared, prepare
 from sender.copies import links
-from sender.outcome import Attempt, Expired, Lost, Outcome, Reply, Result, Suppressed, Unsendable, decide
-from sender.pacing import Pacer, felt
+from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
+from sender.pacing import Felt, felt
 from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Leased, Queue, Settlement
 from tracepost import crash, metrics, requests
 from tracepost.events import Bounced, Deferred, Rejected, event
+from tracepost.requests import SendRequest
+from tracepost.runner import background
 from tracepost.tokens import Keyring
 
 log = structlog.get_logger()
+
+SPREAD = 0.9, 1.1  # of the wait for the next attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +41,35 @@ class Sending:
     keyring: Keyring
     pool: smtp.Pool
     routes: Routes
-    pacer: Pacer
     settings: SenderSettings
     looks: Batches[tuple[str, str], Rejected | None]
     doubts: Batches[Leased, bool]
     settlements: Batches[Settlement, bool]
     recorded: asyncio.Event  # set when an outcome waits in the outbox
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """While the block runs, what gathers is worked at."""
+        async with background(self.looks.run()), background(self.doubts.run()), background(self.settlements.run()):
+            yield
 
-async def attempt(work: Sending, leased: Leased) -> None:
-    """Make it, from the look at the suppression list to the recorded outcome."""
+
+async def attempt(work: Sending, leased: Leased) -> Felt:
+    """Make it, from the look at the suppression list to the recorded outcome; answers what the destination was like."""
     started = time.monotonic()
     crash.point("sender.leased")
     result = await _result(work, leased)
     if result is not None:
-        work.pacer.end(leased.destination, felt(result), time.monotonic())
         await _record(work, leased, result)
     metrics.SMTP_SECONDS.observe(time.monotonic() - started)
+    return felt(result) if result is not None else "other"
 
 
 async def _result(work: Sending, leased: Leased) -> Result | None:
     """What became of the attempt; None when it is no longer ours."""
     route = work.routes.to(leased.destination)
     if leased.in_doubt:
-        return Lost("no reply to the final dot was recorded", route.name)
+        return Lost("no reply to the final dot was recorded", route.name, ours=True)
     if datetime.now(UTC) > leased.expires_at:
         return Expired()
     if suppressed := await _suppressed(work, leased):
@@ -84,9 +97,16 @@ async def _suppressed(work: Sending, leased: Leased) -> Suppressed | None:
     return Suppressed(evidence) if evidence else None
 
 
+@lru_cache(8)  # the copies of one request are often made one after the other
+def _prepared(body: bytes, accepted_at: datetime) -> tuple[SendRequest, Prepared]:
+    request = requests.stored(body)
+    return request, prepare(request, accepted_at)
+
+
 def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
     """The recipient's own return path and message."""
-    request, settings = requests.stored(leased.body), work.settings
+    request, prepared = _prepared(leased.body, leased.accepted_at)
+    settings = work.settings
     own = links(
         work.keyring,
         leased.message_id,
@@ -96,8 +116,9 @@ def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
         settings.bounce_domain,
         settings.pixel_url,
     )
-    message = compose(request, own, leased.accepted_at)
-    return smtp.Envelope(f"{own.return_token}@{settings.bounce_domain}", leased.recipient, len(message)), message
+    message = prepared.copy(own)
+    return_path = f"{own.return_token}@{settings.bounce_domain}"
+    return smtp.Envelope(return_path, leased.recipient, len(message), eight_bit=not message.isascii()), message
 
 
 async def _record(work: Sending, leased: Leased, result: Result) -> None:
@@ -108,20 +129,17 @@ async def _record(work: Sending, leased: Leased, result: Result) -> None:
         outcome_unknown=leased.outcome_unknown,
         park_unknown=leased.park_unknown,
         retry_minutes=work.settings.retry_minutes,
+        spread=random.uniform(*SPREAD),  # noqa: S311 - no secret
+        said=leased.said,
     )
     outcome = decide(result, made, now)
     told = event(
         "sender", leased.message_id, leased.recipient_no, outcome.data, time=now, traceparent=leased.traceparent
     )
-    if await work.settlements.do(Settlement(leased, outcome, told, _is_final(result))):
+    if await work.settlements.do(Settlement(leased, outcome, told, is_final(result))):
         crash.point("sender.settled")
         work.recorded.set()
         _tell(leased, outcome, told.name)
-
-
-def _is_final(result: Result) -> bool:
-    """Whether the remote server has decided, after the final dot: that holds whoever has the lease by now."""
-    return isinstance(result, Reply) and result.stage == "data" and not 400 <= result.code < 500
 
 
 def _tell(leased: Leased, outcome: Outcome, name: str) -> None:

@@ -32,7 +32,7 @@ class Batches(Generic[Item, Answer]):
 
     async def do(self, item: Item) -> Answer:
         """The answer for this item."""
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         self._arrived.set()
         return await answer

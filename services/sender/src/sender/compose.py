@@ -1,27 +1,24 @@
-"""Composes one recipient's copy of a message; pure."""
+"""Composes the copies of a message, one for each recipient; pure."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from email import policy
-from email.header import Header
-from email.message import Message
-from email.mime.multipart import MIMEMultipart
-from email.mime.text import MIMEText
-from email.parser import BytesHeaderParser
-from email.utils import format_datetime, formataddr
-from html import escape
+from email.utils import format_datetime
 
-from tracepost.addresses import Mailbox, parse
+from sender import fields
+from sender.parts import Part, image, part
 from tracepost.requests import SendRequest
 
 TOKEN_HEADER = "Tracepost-Token"  # noqa: S105 - a header's name
 
-_CRLF = "\r\n"
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_BODY_END = re.compile(r"</body\s*>", re.IGNORECASE)
+_END = b"\r\n"
+
+_MIME = ("MIME-Version", "1.0")
+
+Fields = Sequence[tuple[str, str]]
+"""Names, and the whole fields with their line ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,81 +30,91 @@ class Links:
     pixel_url: str | None
 
 
-class HeadersAltered(Exception):
-    """The composed header block does not read back as it was meant: it must not be sent."""
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all copies share, written once."""
+
+    names: Sequence[bytes]  # of the header fields, in order
+    head: tuple[bytes, bytes]  # before and after the copy's own fields
+    start: bytes
+    html: Part | None
+    end: bytes
+
+    def copy(self, links: Links) -> bytes:
+        """The whole message with CRLF line ends; fields.HeadersAltered if a value broke out."""
+        own = fields.verbatim("Message-ID", links.rfc_message_id) + fields.verbatim(TOKEN_HEADER, links.return_token)
+        head = own.encode().join(self.head)
+        fields.check(head.removesuffix(_END), self.names)
+        message = b"".join((head, _END, self.start, self._html(links.pixel_url), self.end))
+        # SMTP would add it; so the size that is announced is right.
+        return message if message.endswith(_END) else message + _END
+
+    def _html(self, pixel_url: str | None) -> bytes:
+        if self.html is None:
+            return b""
+        return self.html.body(image(pixel_url) if pixel_url else b"")
 
 
 def compose(request: SendRequest, links: Links, date: datetime) -> bytes:
-    """The whole message with CRLF line ends; the same for every attempt. HeadersAltered if a value broke out."""
-    message = _body(request, links.pixel_url, f"=_{request.message_id.hex}")
-    further = [(name, _folded(name, value)) for name, value in request.headers.items()]
-    headers = [*_headers(request, links, date), *further]
-    for name, value in headers:
-        message[name] = value
-    composed = message.as_bytes(policy=policy.compat32.clone(linesep=_CRLF, max_line_length=None))
-    expected = _names(message)
-    read_back = _names(BytesHeaderParser().parsebytes(composed.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"))
-    if read_back != expected:
-        raise HeadersAltered(f"wrote {expected}, read {read_back}")
-    return composed
+    """One copy, the same for every attempt."""
+    return prepare(request, date).copy(links)
 
 
-def _names(message: Message) -> list[str]:
-    return [name.lower() for name, _ in message.items()]
+def prepare(request: SendRequest, date: datetime) -> Prepared:
+    """Everything but Message-ID, token and pixel."""
+    boundary = f"=_{request.message_id.hex}"
+    text = None if request.text is None else part("plain", request.text, boundary.encode())
+    html = None if request.html is None else part("html", request.html, boundary.encode())
+    if text and html:
+        mime, start, end = _both(text, html, boundary)
+    else:
+        mime, start, end = _one(text, html)
+    before, after = _before(request, date), [*_after(request), *mime]
+    names = [*(name for name, _ in before), "Message-ID", TOKEN_HEADER, *(name for name, _ in after)]
+    head = _joined(before), _joined(after)
+    return Prepared([name.encode() for name in names], head, start, html, end)
 
 
-def _headers(request: SendRequest, links: Links, date: datetime) -> list[tuple[str, str]]:
-    fields = [
-        ("From", _mailboxes((request.from_,))),
-        ("Reply-To", _mailboxes(request.reply_to)),
-        ("To", _mailboxes(request.to)),
-        ("Cc", _mailboxes(request.cc)),
-        ("Subject", _folded("Subject", request.subject)),
-        ("Date", format_datetime(date)),
-        ("Message-ID", links.rfc_message_id),
-        (TOKEN_HEADER, links.return_token),
-    ]
-    if request.list_unsubscribe:
-        fields += [
+def _before(request: SendRequest, date: datetime) -> Fields:
+    lists = (("From", (request.from_,)), ("Reply-To", request.reply_to), ("To", request.to), ("Cc", request.cc))
+    found = [(name, fields.mailboxes(name, texts)) for name, texts in lists if texts]
+    if request.subject:
+        found.append(("Subject", fields.unstructured("Subject", request.subject)))
+    return [*found, ("Date", fields.verbatim("Date", format_datetime(date)))]
+
+
+def _after(request: SendRequest) -> Fields:
+    further = [(name, fields.unstructured(name, value)) for name, value in request.headers.items()]
+    if request.list_unsubscribe is None:
+        return further
+    # RFC 8058, 3.1
+    return (
+        _verbatim(
             ("List-Unsubscribe", f"<{request.list_unsubscribe}>"),
             ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
-        ]
-    return [(name, value) for name, value in fields if value]
+        )
+        + further
+    )
 
 
-def _folded(name: str, value: str) -> str:
-    # An ASCII text that looks like an encoded word would be read as one, unless it is encoded itself.
-    charset = "us-ascii" if value.isascii() and "=?" not in value else "utf-8"
-    # A first word that does not fit beside the name stays there all the same: an empty first line is obsolete.
-    return Header(value, charset, header_name=name).encode(linesep=_CRLF).lstrip()
+def _one(text: Part | None, html: Part | None) -> tuple[Fields, bytes, bytes]:
+    """MIME's fields; what stands before the HTML, and after it."""
+    only = text or html
+    assert only is not None  # a request without both is refused
+    return _verbatim(_MIME, *only.fields), text.body() if text else b"", b""
 
 
-def _mailboxes(texts: tuple[str, ...]) -> str:
-    return f",{_CRLF} ".join(_mailbox(parse(text)) for text in texts)
+def _both(text: Part, html: Part, boundary: str) -> tuple[Fields, bytes, bytes]:
+    # The least first (RFC 2046, 5.1.4).
+    line = f"--{boundary}".encode()
+    start = [line, _joined(_verbatim(*text.fields)), text.body(), line, _joined(_verbatim(*html.fields)), b""]
+    kind = fields.unstructured("Content-Type", f'multipart/alternative; boundary="{boundary}"')
+    return [*_verbatim(_MIME), ("Content-Type", kind)], _END.join(start), _END + line + b"--" + _END
 
 
-def _mailbox(mailbox: Mailbox) -> str:
-    if mailbox.name.isascii() and "=?" not in mailbox.name:
-        return formataddr(mailbox)
-    return f"{Header(mailbox.name, 'utf-8').encode(linesep=_CRLF)} <{mailbox.address}>"
+def _verbatim(*named: tuple[str, str]) -> list[tuple[str, str]]:
+    return [(name, fields.verbatim(name, value)) for name, value in named]
 
 
-def _body(request: SendRequest, pixel_url: str | None, boundary: str) -> Message:
-    html = request.html if request.html is None or pixel_url is None else _with_pixel(request.html, pixel_url)
-    parts = [
-        MIMEText(_LINE_END.sub(_CRLF, text), kind, "utf-8")
-        for text, kind in ((request.text, "plain"), (html, "html"))
-        if text is not None
-    ]
-    if len(parts) == 1:
-        return parts[0]
-    # Base64 parts hold no boundary, so that it need not be made up anew for each attempt.
-    return MIMEMultipart("alternative", boundary, _subparts=parts)
-
-
-def _with_pixel(html: str, url: str) -> str:
-    """The image before the last `</body>`, else at the end."""
-    image = f'<img src="{escape(url)}" width="1" height="1" alt="" style="border:0;width:1px;height:1px">'
-    ends = list(_BODY_END.finditer(html))
-    at = ends[-1].start() if ends else len(html)
-    return html[:at] + image + html[at:]
+def _joined(named: Fields) -> bytes:
+    return "".join([field for _, field in named]).encode()

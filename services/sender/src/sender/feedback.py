@@ -1,50 +1,72 @@
-"""Learns from events whom not to write to: hard bounces and complaints suppress, not-spam undoes."""
+"""Learns from events whom not to write to, and forgets the addresses that are to be erased."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 import structlog
 
-from sender.store import Queue
-from tracepost.events import AnyEvent, Bounced, Complained, Data, Rejected, RejectionReason
+from sender.suppression import Evidence, Kind, kind, scope
+from sender.suppression_store import Learnt, Recipient, Suppressions
+from tracepost.addresses import normal
+from tracepost.events import AnyEvent, Bounced, Erased
 from tracepost.logs import masked
 from tracepost.problems import Problem
 from tracepost.tokens import Keyring
 
 log = structlog.get_logger()
 
+MOST_WORDS = 1_000  # of a remote server are kept
 
-async def learn(queue: Queue, keyring: Keyring, batch: Sequence[AnyEvent]) -> Mapping[int, Problem]:
-    """Add or lift suppressions; only exact evidence counts."""
+_NO_DELIVERY = Problem(
+    code="no-delivery", title="The event is about no delivery", detail="its subject must be <message_id>/<n>"
+)
+
+
+async def learn(suppressions: Suppressions, keyring: Keyring, batch: Sequence[AnyEvent]) -> Mapping[int, Problem]:
+    """One transaction for the whole batch; what teaches something about no delivery in particular is refused."""
+    telling = {index: (event, found) for index, event in enumerate(batch) if (found := kind(event.data))}
+    refused = {index: _NO_DELIVERY for index, (event, _) in telling.items() if not _of_a_delivery(event)}
+    useful = [each for index, each in telling.items() if index not in refused]
+    recipients = await suppressions.recipients({(event.message_id, event.recipient_no) for event, _ in useful})
+    learnt = [
+        _learnt(keyring, event, found, recipient)
+        for event, found in useful
+        if (recipient := recipients.get((event.message_id, event.recipient_no)))
+    ]
+    erased = _erased(batch)
+    if learnt or erased:
+        await suppressions.learn(learnt, erased)
+        for each in learnt:
+            log.info("learnt", recipient=masked(each.address), kind=each.evidence.kind, event_id=each.evidence.id)
+    if strange := len(useful) - len(learnt):
+        log.info("of unknown deliveries", events=strange)
+    return refused
+
+
+def _of_a_delivery(event: AnyEvent) -> bool:
+    head, _, number = event.subject.partition("/")
+    return head != "recipient" and bool(number)
+
+
+def _learnt(keyring: Keyring, event: AnyEvent, found: Kind, recipient: Recipient) -> Learnt:
+    evidence = Evidence(
+        id=event.id,
+        kind=found,
+        at=event.time,
+        app=scope(found, recipient.app),
+        message_id=event.message_id,
+        recipient_no=event.recipient_no,
+        words=event.data.diagnostic[:MOST_WORDS] if isinstance(event.data, Bounced) else None,
+    )
+    return Learnt(keyring.address_key(recipient.address), normal(recipient.address), evidence)
+
+
+def _erased(batch: Iterable[AnyEvent]) -> dict[str, datetime]:
+    erased: dict[str, datetime] = {}
     for event in batch:
-        if isinstance(event.data, Bounced | Complained) and event.data.certainty == "exact":
-            await _apply(queue, keyring, event)
-    return {}
-
-
-async def _apply(queue: Queue, keyring: Keyring, event: AnyEvent) -> None:
-    address = await queue.recipient(event.message_id, event.recipient_no)
-    if address is None:
-        log.info("unknown delivery", message_id=event.message_id, event_id=event.id)
-        return
-    key = keyring.address_key(address)
-    if isinstance(event.data, Complained) and event.data.feedback_type == "not-spam":
-        await queue.lift_complaint(key, address, event.time)
-    elif found := reason(event.data):
-        evidence = Rejected(reason=found, since=event.time, evidence_event=event.id, evidence_message=event.message_id)
-        await queue.suppress(key, address, evidence)
-        log.info("suppressed", recipient=masked(address), reason=found, event_id=event.id)
-
-
-def reason(data: Data) -> RejectionReason | None:
-    """Why an event suppresses its address, or None if it does not."""
-    match data:
-        case Bounced(bounce_class="hard", forwarded_to=None):
-            return "hard_bounce"
-        case Complained(feedback_type="abuse" | "fraud" | "virus" | "other"):
-            return "spam_complaint"
-        case Complained(feedback_type="opt-out"):
-            return "unsubscribed"
-        case _:
-            return None
+        if isinstance(event.data, Erased):
+            key = event.data.address_key
+            erased[key] = max(erased.get(key, event.time), event.time)
+    return erased

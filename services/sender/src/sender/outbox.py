@@ -53,5 +53,5 @@ async def flush(queue: Queue, publisher: Publisher) -> int:
 
 
 async def _publish(publisher: Publisher, name: str, bodies: Sequence[bytes]) -> None:
-    batch = Message(events.join(bodies), content_type=events.BATCH_TYPE)
-    await publisher.send(batch, EVENTS, name)
+    body, content_type = (events.join(bodies), events.BATCH_TYPE) if len(bodies) > 1 else (bodies[0], events.EVENT_TYPE)
+    await publisher.send(Message(body, content_type=content_type), EVENTS, name)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from tracepost.bounces.classify import Stage, classify, codes
-from tracepost.events import Bounced, Data, Deferred, Delivered, Rejected
+from tracepost.bounces.classify import Cause, Stage, classify, codes
+from tracepost.events import Bounced, Data, Deferred, Delivered, Refusal, Rejected
+
+_Fields = dict[str, Any]
+
+_LONGEST_SAID = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the remote server answered to the command of `stage`."""
+    """What the remote server answered to the command of `stage`, and over what session; `duration` in seconds."""
 
     stage: Stage
     code: int
     text: str
     remote: str
+    remote_ip: str | None = None
+    tls: str | None = None
+    duration: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +38,11 @@ class Unreachable:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The session was lost when the server may have taken the message already."""
+    """The session was lost when the server may have taken the message already; `ours` if the sender died of itself."""
 
     reason: str
     remote: str
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +64,40 @@ class Unsendable:
     reason: str
 
 
-Result = Reply | Unreachable | Lost | Suppressed | Expired | Unsendable
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """Not tried again: a person decided so."""
+
+    by: str
+    reason: str
+
+
+Result = Reply | Unreachable | Lost | Suppressed | Expired | Unsendable | GivenUp
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What the decision needs to know of the attempt; `retry_minutes` are the waits after the 1st, 2nd … failure."""
+    """What the decision needs to know of the attempt; `retry_minutes` are the waits after the 1st, 2nd … failure.
+
+    `spread` multiplies the wait, so that what failed together does not come back together; `said` is what the last
+    refusal before this one said.
+    """
 
     number: int
     expires_at: datetime
     outcome_unknown: bool
     park_unknown: bool
     retry_minutes: Sequence[float]
+    spread: float = 1.0
+    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The delivery's next state, when it is due if it is ready, and the event that tells it."""
+    """The delivery's next state, when it is due if it waits, and the event that tells it.
+
+    `said` is the last refusal's words, for people.
+    """
 
     state: Literal["waiting", "parked", "done"]
     data: Data
@@ -86,49 +110,87 @@ def decide(result: Result, attempt: Attempt, now: datetime) -> Outcome:
     """The outcome of one attempt."""
     match result:
         case Suppressed(evidence):
-            return Outcome("done", evidence)
+            return Outcome("done", evidence, said=attempt.said)
         case Unsendable(reason):
-            ours = {"bounce_class": "undetermined", "category": "system", "rule": "unsendable"}
-            return Outcome("done", Bounced(**_given_up(attempt, reason) | ours))
+            return _ended(attempt, reason, category="system", rule="unsendable")
         case Expired():
-            return Outcome("done", Bounced(**_given_up(attempt, "the request expired before the next attempt")))
-        case Reply(code=code) if 200 <= code < 300:
+            return _ended(attempt, "the request expired before the next attempt", rule="expired")
+        case GivenUp(by, reason):
+            return _ended(attempt, f"given up by {by}: {reason}", rule="given-up", origin="api")
+        case Reply(stage="data", code=code) if 200 <= code < 300:
             return Outcome("done", _delivered(result, attempt))
         case Reply(code=code) if 500 <= code < 600:
-            return Outcome("done", Bounced(**_refusal(result, attempt)))
+            return _bounced(_refusal(result, attempt))
+        case Reply(stage="data", code=code) if not 400 <= code < 500:
+            return _unknown(result, attempt, now)  # no SMTP: the message may have been taken all the same
         case Reply() | Unreachable():
             return _again(_refusal(result, attempt), attempt, now)
         case Lost():
-            refusal = _refusal(result, attempt) | {"outcome_unknown": True}
-            if attempt.park_unknown:
-                return Outcome("parked", Deferred(**refusal, parked=True), outcome_unknown=True)
-            return _again(refusal, attempt, now)
+            return _unknown(result, attempt, now)
 
 
-def _again(refusal: dict[str, Any], attempt: Attempt, now: datetime) -> Outcome:
+def is_final(result: Result) -> bool:
+    """Whether the server has decided about the message: that holds whoever has the lease by now."""
+    match result:
+        case Reply(stage="data", code=code):
+            return 200 <= code < 300 or 500 <= code < 600
+        case Reply() | Unreachable() | Lost() | Suppressed() | Expired() | Unsendable() | GivenUp():
+            return False
+
+
+def cause(reply: Reply) -> Cause:
+    """What a refusal means; before RCPT it can be about neither the recipient nor the message."""
+    found = classify(reply.text, reply.code, codes(reply.text)[1], reply.stage)
+    if reply.stage in {"rcpt", "data"}:
+        return found
+    match found.bounce_class:
+        case "hard":  # a relay that "takes no mail" (521) would make every recipient a dead address
+            return Cause("soft", "system", "said-before-rcpt")
+        case "spam":
+            return Cause("soft", "ip_reputation", "said-before-rcpt")
+        case "soft" | "undetermined":
+            return found
+
+
+def _unknown(result: Reply | Lost, attempt: Attempt, now: datetime) -> Outcome:
+    refusal = _refusal(result, attempt) | {"outcome_unknown": True}
+    if attempt.park_unknown:
+        return _deferred("parked", Deferred(**refusal, parked=True), unknown=True)
+    return _again(refusal, attempt, now, unknown=True)
+
+
+def _again(refusal: _Fields, attempt: Attempt, now: datetime, *, unknown: bool = False) -> Outcome:
     waits = attempt.retry_minutes
-    minutes = waits[min(attempt.number, len(waits)) - 1] * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
-    due = now + timedelta(minutes=minutes)
-    unknown = bool(refusal["outcome_unknown"])
+    due = now + timedelta(minutes=waits[min(attempt.number, len(waits)) - 1] * attempt.spread)
     if due > attempt.expires_at:
-        return Outcome(
-            "done",
-            Bounced(**refusal | {"category": "expired", "bounce_class": "soft", "rule": "expired"}),
-            outcome_unknown=unknown,
-        )
-    return Outcome("waiting", Deferred(**refusal, next_attempt_at=due), due, unknown)
+        return _bounced(refusal | {"category": "expired", "bounce_class": "soft", "rule": "expired"}, unknown=unknown)
+    return _deferred("waiting", Deferred(**refusal, next_attempt_at=due), unknown=unknown)
 
 
-def _given_up(attempt: Attempt, diagnostic: str) -> dict[str, Any]:
-    return {
+def _deferred(state: Literal["waiting", "parked"], data: Deferred, *, unknown: bool) -> Outcome:
+    return Outcome(state, data, data.next_attempt_at, unknown, _said(data))
+
+
+def _bounced(refusal: _Fields, *, unknown: bool = False) -> Outcome:
+    data = Bounced(**refusal)
+    return Outcome("done", data, outcome_unknown=unknown, said=_said(data))
+
+
+def _said(data: Refusal) -> str:
+    return f"{data.smtp_code or ''} {data.diagnostic}".strip()[:_LONGEST_SAID]
+
+
+def _ended(attempt: Attempt, reason: str, **fields: str) -> Outcome:
+    """Ended by us; the last refusal is told too, because it says why this was still not done."""
+    told = {
         "attempt": attempt.number,
-        "diagnostic": diagnostic,
+        "diagnostic": f"{reason}; the last refusal: {attempt.said}" if attempt.said else reason,
         "bounce_class": "soft",
         "category": "expired",
-        "rule": "expired",
         "origin": "smtp",
         "outcome_unknown": attempt.outcome_unknown,
     }
+    return Outcome("done", Bounced(**told | fields), said=attempt.said)
 
 
 def _delivered(reply: Reply, attempt: Attempt) -> Delivered:
@@ -139,11 +201,14 @@ def _delivered(reply: Reply, attempt: Attempt) -> Delivered:
         enhanced_code=enhanced,
         response=reply.text,
         remote_mta=reply.remote,
+        remote_ip=reply.remote_ip,
+        tls=reply.tls,
+        duration=reply.duration,
         origin="smtp",
     )
 
 
-def _refusal(result: Reply | Unreachable | Lost, attempt: Attempt) -> dict[str, Any]:
+def _refusal(result: Reply | Unreachable | Lost, attempt: Attempt) -> _Fields:
     told = {
         "attempt": attempt.number,
         "remote_mta": result.remote,
@@ -151,11 +216,11 @@ def _refusal(result: Reply | Unreachable | Lost, attempt: Attempt) -> dict[str, 
         "outcome_unknown": attempt.outcome_unknown,
     }
     match result:
-        case Reply(stage, code, text):
-            _, enhanced = codes(text)
-            cause = classify(text, code, enhanced, stage)
+        case Reply(code=code, text=text):
             known = code if 200 <= code <= 599 else None  # what is no SMTP reply has no code
-            words = {"smtp_code": known, "enhanced_code": enhanced, "diagnostic": text}
-            return told | words | {"bounce_class": cause.bounce_class, "category": cause.category, "rule": cause.rule}
-        case Unreachable(reason) | Lost(reason):
+            words = {"smtp_code": known, "enhanced_code": codes(text)[1], "diagnostic": text}
+            return told | words | asdict(cause(result))
+        case Unreachable(reason):
             return told | {"diagnostic": reason, "bounce_class": "soft", "category": "network", "rule": "no-session"}
+        case Lost(reason):
+            return told | {"diagnostic": reason, "bounce_class": "soft", "category": "network", "rule": "no-reply"}

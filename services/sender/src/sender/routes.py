@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 
-class Route(NamedTuple):
-    """A mail server that takes mail."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The next hop of a message."""
 
     host: str
     port: int
 
     @property
     def name(self) -> str:
-        """As it is told and logged."""
-        return f"{self.host}:{self.port}"
+        """The route as people write it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,11 @@ class SenderSettings(ApiSettings, DatabaseSettings):
         {}, description="destinations whose mail goes elsewhere: example.org=mail.example.org:25, …"
     )
     route_connections: Annotated[int, Field(ge=1)] = Field(100, description="at once to one mail server")
-    destination_attempts: Annotated[int, Field(ge=1)] = Field(20, description="at once to one destination, at most")
+    first_attempts: Annotated[int, Field(ge=1)] = Field(20, description="at once to a destination that is new to us")
+    most_attempts: Annotated[int, Field(ge=1)] = Field(100, description="at once to a destination that takes them all")
     idle_seconds: Seconds = Field(30.0, description="how long a connection that is not used is kept")
     reuse: Annotated[int, Field(ge=1)] = Field(200, description="messages over one connection")
-    relay_timeout: Seconds = Field(300.0, description="the longest wait for a reply; the final dot's is twice that")
+    relay_timeout: Seconds = Field(600.0, description="the longest wait for an answer; RFC 5321 asks for up to 600")
     hostname: str = Field("localhost", description="our name in EHLO")
     bounce_domain: str = Field(description="the domain of return paths; its MX is bounce-ingest")
     pixel_url: str = Field(description="where recipients reach the pixel, e.g. https://pixel.example.org")
@@ -55,3 +56,6 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     lease_seconds: Seconds = Field(600.0, description="how long an attempt may take up to the final dot")
     doubt_seconds: Seconds = Field(900.0, description="how long the reply to the final dot is waited for")
     retry_minutes: Minutes = (1, 5, 15, 30, 60, 120, 240, 480)
+    retention_months: Annotated[
+        int, Field(ge=1, le=120, description="whole months that requests are kept, and longer until all of one is done")
+    ] = 2

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Literal, NamedTuple
 from uuid import UUID
 
@@ -13,7 +14,8 @@ import asyncpg
 
 from sender.outcome import Outcome
 from tracepost import events, postgres
-from tracepost.events import AnyEvent, Delivered, Rejected
+from tracepost.events import AnyEvent, Rejected
+from tracepost.partitions import OutOfMonths
 
 Lane = Literal["normal", "bulk"]
 Key = tuple[UUID, int]  # message_id and recipient_no
@@ -65,6 +67,7 @@ class Leased:
     outcome_unknown: bool
     park_unknown: bool
     in_doubt: bool
+    said: str | None
     body: bytes
     traceparent: str | None
     accepted_at: datetime
@@ -109,17 +112,18 @@ class Queue:
         self._pool, self._lease, self._doubt = pool, lease, doubt
 
     async def insert(self, requests: Sequence[NewRequest]) -> dict[UUID, bytes]:
-        """Insert what is new with its deliveries and events; answers the digests of what was there already."""
+        """Insert what is new with its deliveries and events; answers the digests of what was there already.
+
+        OutOfMonths: one has no partition to go to, and nothing was inserted.
+        """
         ordered = sorted(requests, key=lambda request: request.message_id)  # in key order: no deadlock
-        async with self._pool.acquire() as connection, connection.transaction():
-            columns = [(r.message_id, r.digest, r.app, len(r.deliveries), r.body, r.traceparent) for r in ordered]
-            rows = await connection.fetch(_sql["insert_requests"], *zip(*columns, strict=True))
-            inserted = {row["message_id"] for row in rows}
-            fresh = [request for request in ordered if request.message_id in inserted]
-            if fresh:
-                await connection.execute(_sql["insert_deliveries"], *zip(*_deliveries(fresh), strict=True))
-                accepted = (event for request in fresh for event in request.accepted)
-                await connection.execute(_sql["insert_events"], *_outbox(accepted))
+        heads = [(r.message_id, r.digest, r.app, len(r.deliveries), r.body, r.traceparent) for r in ordered]
+        told = [_told(event) for request in ordered for event in request.accepted]
+        columns = (*zip(*heads, strict=True), *zip(*_deliveries(ordered), strict=True), *zip(*told, strict=True))
+        try:
+            inserted = {row["message_id"] for row in await self._pool.fetch(_sql["insert"], *columns)}
+        except asyncpg.CheckViolationError as error:
+            raise OutOfMonths(str(error)) from error
         known = [request.message_id for request in ordered if request.message_id not in inserted]
         rows = await self._pool.fetch(_sql["known_digests"], known) if known else []
         return {row["message_id"]: row["digest"] for row in rows}
@@ -133,6 +137,10 @@ class Queue:
     async def doubtful(self, count: int) -> list[Leased]:
         """Up to `count` deliveries to whose final dot no reply came in time."""
         return [Leased(**row) for row in await self._pool.fetch(_sql["doubtful"], count, self._doubt)]
+
+    async def overdue(self, count: int) -> list[Leased]:
+        """Up to `count` deliveries that are ready, but have expired."""
+        return [Leased(**row) for row in await self._pool.fetch(_sql["overdue"], count, self._lease)]
 
     async def wake(self, count: int) -> int:
         """Make ready what has waited for its time, and what a dead sender had leased; answers how many."""
@@ -156,19 +164,9 @@ class Queue:
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record outcomes, each with its event; False where the lease is lost: then another records."""
-        ordered = sorted(settlements, key=lambda each: each.leased.key)
-        columns = [
-            (*each.leased.key, each.leased.fence, o.state, o.due_at, o.outcome_unknown, o.said, each.final)
-            for each in ordered
-            for o in (each.outcome,)
-        ]
-        async with self._pool.acquire() as connection, connection.transaction():
-            rows = await connection.fetch(_sql["settle"], *zip(*columns, strict=True))
-            settled = {(row[0], row[1]) for row in rows}
-            # A delivery that is known too late to change what is done about it is told all the same.
-            told = [each.event for each in ordered if each.leased.key in settled or _is_delivered(each)]
-            if told:
-                await connection.execute(_sql["insert_events"], *_outbox(told))
+        rows = await self._pool.fetch(
+            _sql["settle"], *zip(*sorted(map(_settlement, settlements), key=itemgetter(0, 1)), strict=True)
+        )
         return _answers([each.leased for each in settlements], rows)
 
     @asynccontextmanager
@@ -202,12 +200,15 @@ def _deliveries(requests: Iterable[NewRequest]) -> list[tuple[object, ...]]:
     ]
 
 
-def _outbox(told: Iterable[AnyEvent]) -> tuple[Sequence[object], ...]:
-    return tuple(zip(*[(each.message_id, each.name, events.encode(each)) for each in told], strict=True))
+def _told(event: AnyEvent) -> tuple[UUID, str, bytes]:
+    return event.message_id, event.name, events.encode(event)
 
 
-def _is_delivered(each: Settlement) -> bool:
-    return each.final and isinstance(each.event.data, Delivered)
+def _settlement(each: Settlement) -> tuple[object, ...]:
+    _, name, event = _told(each.event)
+    o = each.outcome
+    state = o.state, o.due_at, o.outcome_unknown, o.said
+    return *each.leased.key, each.leased.fence, *state, each.final, name, event, each.event.id, each.event.time
 
 
 def _held(leased: Iterable[Leased]) -> list[tuple[UUID, int, int]]:

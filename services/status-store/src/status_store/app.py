@@ -13,9 +13,10 @@ from status_store import bury, changes, housekeeping, letters
 from status_store.api import api
 from status_store.record import record
 from status_store.settings import StatusStoreSettings
-from status_store.store import OutOfMonths, Store
+from status_store.store import Store
 from tracepost import http, postgres, topology
 from tracepost.broker import EVENTS, consuming, publishing
+from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
 
 

@@ -7,26 +7,22 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from status_store import months, partitions
-from status_store.partitions import NotKept
 from status_store.store import Store
-from tracepost import metrics, postgres
+from tracepost import metrics, months, partitions, postgres
+from tracepost.partitions import NotKept, Tables
 from tracepost.postgres import Pool
-from tracepost.runner import Unavailable
 
 log = structlog.get_logger()
 
 EVERY_SECONDS = 60.0
 
+# In the order in which a transaction of events locks them.
+TABLES = Tables({"events": 100, "messages": 80, "deliveries": 70}, lock=7_274_063_003)
+
 
 async def begin(store: Store, pool: Pool) -> None:
     """Make the months before the first event comes; Unavailable when those of the present are missing then."""
-    try:
-        await partitions.keep(pool, store.months)
-    except NotKept as error:
-        if months.current(datetime.now(UTC)) - await partitions.made(pool):
-            raise Unavailable(f"the present month has no partition and cannot be given one: {error}") from error
-        log.warning("months are not as they should be", reason=str(error))
+    await partitions.begin(pool, TABLES, store.months)
 
 
 async def keep_house(store: Store, pool: Pool, changes_kept: timedelta) -> None:
@@ -42,10 +38,10 @@ async def keep_house(store: Store, pool: Pool, changes_kept: timedelta) -> None:
 async def once(store: Store, pool: Pool, changes_kept: timedelta) -> None:
     """All of it, once; any number of processes may be at it."""
     try:
-        await partitions.keep(pool, store.months)
+        await partitions.keep(pool, TABLES, store.months)
     except NotKept as error:
         log.warning("months are not as they should be", reason=str(error))
-    metrics.MONTHS_AHEAD.set(months.ahead(await partitions.made(pool), months.month(datetime.now(UTC))))
+    metrics.MONTHS_AHEAD.set(months.ahead(await partitions.made(pool, TABLES), months.month(datetime.now(UTC))))
     await store.forget_changes(changes_kept)
     count, oldest = await store.orphans()
     metrics.ORPHANS.set(count)

@@ -16,12 +16,13 @@ from pydantic_core import to_json
 from status_store import fold, tally
 from status_store.dead import DeadLetter
 from status_store.fold import RULES_VERSION, Delivery
-from status_store.months import Months, kept
 from status_store.rollup import Description
 from status_store.standing import Status
 from status_store.tally import Tally
 from tracepost import events, postgres
 from tracepost.events import AnyEvent
+from tracepost.months import Months, kept
+from tracepost.partitions import OutOfMonths
 from tracepost.postgres import Connection, Pool
 
 _sql = postgres.load("status_store")
@@ -33,10 +34,6 @@ Key = tuple[MessageId, int]  # and recipient_no
 
 class Raced(Exception):
     """Another transaction was the first to insert a message: nothing was changed, and all is to be done again."""
-
-
-class OutOfMonths(Exception):
-    """A month has no partition although it should: nothing was changed; the housekeeping makes it."""
 
 
 class Refolding(Exception):

@@ -1,24 +1,29 @@
--- name: insert_requests
-INSERT INTO requests (message_id, digest, app, open, body, traceparent)
-SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::bytea[], $6::text[])
-ON CONFLICT DO NOTHING
-RETURNING message_id
+-- name: insert
+-- Requests ($1…), their deliveries and their events: all of those that are not there yet, and nothing of the others.
+WITH new AS (
+    INSERT INTO requests (message_id, digest, app, open, body, traceparent)
+    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::bytea[], $6::text[])
+    ON CONFLICT DO NOTHING
+    RETURNING message_id
+), addressed AS (
+    INSERT INTO deliveries
+        (message_id, recipient_no, app, recipient, destination, address_key, lane, state, due_at, expires_at, park_unknown)
+    SELECT message_id, recipient_no, app, recipient, destination, address_key, lane,
+        CASE WHEN due_at <= now() THEN 'ready' ELSE 'waiting' END::delivery_state, due_at, expires_at, park_unknown
+    FROM unnest(
+        $7::uuid[], $8::smallint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::lane[], $14::timestamptz[],
+        $15::timestamptz[], $16::boolean[]
+    ) AS asked (message_id, recipient_no, app, recipient, destination, address_key, lane, due_at, expires_at, park_unknown)
+    JOIN new USING (message_id)
+), told AS (
+    INSERT INTO outbox (message_id, name, event)
+    SELECT message_id, name, event FROM unnest($17::uuid[], $18::text[], $19::bytea[]) AS event (message_id, name, event)
+    JOIN new USING (message_id)
+)
+SELECT message_id FROM new
 
 -- name: known_digests
 SELECT message_id, digest FROM requests WHERE message_id = ANY ($1::uuid[])
-
--- name: insert_deliveries
-INSERT INTO deliveries
-    (message_id, recipient_no, app, recipient, destination, address_key, lane, state, due_at, expires_at, park_unknown)
-SELECT message_id, recipient_no, app, recipient, destination, address_key, lane,
-    CASE WHEN due_at <= now() THEN 'ready' ELSE 'waiting' END::delivery_state, due_at, expires_at, park_unknown
-FROM unnest(
-    $1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::lane[], $8::timestamptz[],
-    $9::timestamptz[], $10::boolean[]
-) AS new (message_id, recipient_no, app, recipient, destination, address_key, lane, due_at, expires_at, park_unknown)
-
--- name: insert_events
-INSERT INTO outbox (message_id, name, event) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
 
 -- name: lease
 -- A lane's share ($2) of what is ready, spread evenly over the next destinations after $3, of which those that are $4 have
@@ -56,7 +61,7 @@ SET state = 'leased', due_at = now() + $9::interval, fence = d.fence + 1, attemp
 FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, r.body, r.traceparent, r.accepted_at
+    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 
 -- name: doubtful
 -- No reply came in time: the outcome is unknown. They stay in doubt until that is on the record, whoever dies before.
@@ -69,7 +74,70 @@ SET due_at = now() + $2::interval, fence = d.fence + 1, outcome_unknown = true
 FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, r.body, r.traceparent, r.accepted_at
+    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+
+-- name: overdue
+-- What is ready and may not be tried any more, however little room its destination has, and whether it is paused.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state = 'ready' AND expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d
+SET state = 'leased', due_at = now() + $2::interval, fence = d.fence + 1
+FROM due JOIN requests r USING (message_id)
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+
+-- name: wake
+-- What waited for its time, and what was leased by a sender that died.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state IN ('waiting', 'leased') AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d SET state = 'ready' FROM due
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+
+-- name: renew
+UPDATE deliveries d SET due_at = now() + $4::interval
+FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
+WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
+
+-- name: suppressed
+-- The LIMIT keeps it a look into the index for each: a join would read all suppressions there are.
+SELECT asked.address_key, asked.app, s.*
+FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS asked (address_key, app)
+CROSS JOIN LATERAL (
+    SELECT reason, since, until, evidence_event, evidence_message FROM active_suppressions s
+    WHERE s.address_key = asked.address_key AND (s.app IS NULL OR s.app = asked.app)
+    ORDER BY until DESC NULLS FIRST, since, reason LIMIT 1
+) AS s
+
+-- name: doubtful
+-- No reply came in time: the outcome is unknown. They stay in doubt until that is on the record, whoever dies before.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state = 'in_doubt' AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d
+SET due_at = now() + $2::interval, fence = d.fence + 1, outcome_unknown = true
+FROM due JOIN requests r USING (message_id)
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+
+-- name: overdue
+-- What is ready and may not be tried any more, however little room its destination has, and whether it is paused.
+WITH due AS (
+    SELECT message_id, recipient_no FROM deliveries
+    WHERE state = 'ready' AND expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+UPDATE deliveries d
+SET state = 'leased', due_at = now() + $2::interval, fence = d.fence + 1
+FROM due JOIN requests r USING (message_id)
+WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 
 -- name: wake
 -- What waited for its time, and what was leased by a sender that died.
@@ -95,9 +163,10 @@ JOIN active_suppressions s ON s.address_key = asked.address_key AND (s.app IS NU
 UPDATE deliveries d SET state = 'in_doubt', due_at = now() + $4::interval
 FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
 WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
-    AND NOT EXISTS (
-        SELECT FROM active_suppressions s WHERE s.address_key = d.address_key AND (s.app IS NULL OR s.app = d.app)
-    )
+    AND (
+        SELECT true FROM active_suppressions s
+        WHERE s.address_key = d.address_key AND (s.app IS NULL OR s.app = d.app) LIMIT 1
+    ) IS NULL
 RETURNING d.message_id, d.recipient_no
 
 -- name: settle
@@ -114,13 +183,38 @@ WITH settled AS (
         d.fence = new.fence AND d.state IN ('leased', 'in_doubt')
         OR d.fence > new.fence AND new.final AND d.state NOT IN ('in_doubt', 'done')
     )
-    RETURNING d.message_id, d.recipient_no, d.state
+    RETURNING d.message_id, d.recipient_no, d.state, d.address_key
 ), closed AS (
     UPDATE requests r SET open = r.open - n, body = CASE WHEN r.open > n THEN r.body END
     FROM (SELECT message_id, count(*) AS n FROM settled WHERE state = 'done' GROUP BY message_id) AS done
     WHERE r.message_id = done.message_id
+), told AS (
+    -- A delivery that is known too late to change what is done about it is told all the same.
+    INSERT INTO outbox (message_id, name, event)
+    SELECT told.message_id, told.name, told.event
+    FROM unnest($1::uuid[], $2::smallint[], $8::boolean[], $9::text[], $10::bytea[])
+        AS told (message_id, recipient_no, final, name, event)
+    LEFT JOIN settled USING (message_id, recipient_no)
+    WHERE settled.state IS NOT NULL OR told.final AND told.name = 'delivered'
+), noted AS (
+    -- A success ends the count of soft failures, where there are any lately.
+    INSERT INTO suppression_evidence (address_key, id, kind, at, message_id, recipient_no)
+    SELECT settled.address_key, told.id, 'delivered', told.time, message_id, recipient_no
+    FROM unnest($1::uuid[], $2::smallint[], $9::text[], $11::uuid[], $12::timestamptz[])
+        AS told (message_id, recipient_no, name, id, time)
+    JOIN settled USING (message_id, recipient_no)
+    CROSS JOIN LATERAL (
+        SELECT FROM suppression_evidence e
+        WHERE e.address_key = settled.address_key AND e.kind = 'soft_bounce' AND e.at > told.time - interval '30 days'
+        LIMIT 1
+    ) AS failed
+    WHERE told.name = 'delivered'
+    ON CONFLICT DO NOTHING
 )
 SELECT message_id, recipient_no FROM settled
+
+-- name: insert_events
+INSERT INTO outbox (message_id, name, event) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
 
 -- name: outbox_head
 SELECT seq, name, event FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED
@@ -139,26 +233,3 @@ SET message_id = CASE WHEN k.created_at < now() - interval '6 days' THEN exclude
     digest = CASE WHEN k.created_at < now() - interval '6 days' THEN excluded.digest ELSE k.digest END,
     created_at = CASE WHEN k.created_at < now() - interval '6 days' THEN now() ELSE k.created_at END
 RETURNING message_id, digest
-
--- name: recipient
-SELECT recipient FROM deliveries WHERE message_id = $1 AND recipient_no = $2
-
--- name: suppress
--- The graver or newer evidence stays; evidence that is not newer than a lift does not count.
-INSERT INTO suppressions AS s (address_key, address, reason, since, evidence_event, evidence_message)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (address_key) DO UPDATE
-SET reason = excluded.reason, since = excluded.since, evidence_event = excluded.evidence_event,
-    evidence_message = excluded.evidence_message, address = excluded.address
-WHERE s.lifted_at IS NOT NULL AND s.since <= s.lifted_at AND excluded.since > s.lifted_at
-
--- name: lift_complaint
--- Also before the complaint itself arrives: the lift then waits for it.
-INSERT INTO suppressions AS s (address_key, address, reason, since, lifted_at)
-VALUES ($1, $2, 'spam_complaint', $3, $3)
-ON CONFLICT (address_key) DO UPDATE SET lifted_at = greatest(s.lifted_at, excluded.lifted_at)
-WHERE s.reason = 'spam_complaint'
-
--- name: suppression
-SELECT reason, since, evidence_event, evidence_message FROM suppressions
-WHERE address_key = $1 AND (lifted_at IS NULL OR since > lifted_at)

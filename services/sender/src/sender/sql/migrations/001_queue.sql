@@ -42,6 +42,7 @@ CREATE TABLE deliveries (
 ) PARTITION BY RANGE (message_id);
 
 CREATE INDEX deliveries_ready ON deliveries (lane, destination, due_at) WHERE state = 'ready';
+CREATE INDEX deliveries_expiring ON deliveries (expires_at) WHERE state = 'ready';
 CREATE INDEX deliveries_timed ON deliveries (due_at) WHERE state IN ('waiting', 'leased', 'in_doubt');
 CREATE INDEX deliveries_parked ON deliveries (message_id) WHERE state = 'parked';
 
@@ -63,3 +64,5 @@ CREATE TABLE idempotency_keys (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (client, key)
 );
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);

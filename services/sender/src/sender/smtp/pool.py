@@ -1,0 +1,162 @@
+"""Keeps connections for the next transaction: so many per route and overall, none idle for long; by asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from sender.outcome import Reply
+from sender.routes import Route
+from sender.smtp.commands import Envelope
+from sender.smtp.session import Session, Stale, opened
+from sender.smtp.slots import Slots
+from sender.smtp.values import Limits, Timeouts
+
+
+class Pool:
+    """At most `overall` connections are in use or idle; those that are just being closed come on top of that."""
+
+    def __init__(self, hostname: str, limits: Limits, timeouts: Timeouts) -> None:
+        self._limits = limits
+        self._open = partial(opened, hostname=hostname, timeouts=timeouts)
+        self._slots = Slots(limits.connections, limits.overall)
+        self._idle: dict[Route, list[Session]] = {}
+        self._since: OrderedDict[Session, float] = OrderedDict()  # the idle ones, the longest idle first
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def transaction(self, route: Route) -> Transaction:
+        """To be entered: waits for a slot, then for a connection; raises Failed when there is none to be had."""
+        return Transaction(self, route)
+
+    async def take(self, route: Route) -> Session:
+        """An idle connection or a new one, with its slot."""
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        await self._slots.acquire(route)
+        try:
+            return self._reused(route) or await self.fresh(route)
+        except BaseException:
+            self._slots.release(route)
+            raise
+
+    async def fresh(self, route: Route) -> Session:
+        """A new connection, on a slot that is held already."""
+        in_use = self._limits.overall - self._slots.free
+        while in_use + len(self._since) > self._limits.overall:
+            self._retire(next(iter(self._since)))
+        return await self._open(route)
+
+    def put_back(self, route: Route, session: Session | None) -> None:
+        """The transaction is over: keep the connection, or close it when it is of no more use; its slot is free."""
+        if session is None or self._closed or not session.usable:
+            if session:
+                session.abort()
+            self._slots.release(route)
+        elif session.transactions >= self._limits.messages:
+            self._slots.leave()
+            self._take_leave(session)
+        else:
+            self._rest(session)
+            self._slots.release(route)
+
+    async def close(self) -> None:
+        """Take leave of every idle server; bounded by the time limit for QUIT."""
+        self._closed = True
+        if self._sweeper:
+            self._sweeper.cancel()
+        for session in [*self._since]:
+            self._retire(session)
+        await asyncio.gather(*self._closing)
+
+    def _reused(self, route: Route) -> Session | None:
+        """The connection that was used last; one that died or spoke meanwhile is closed."""
+        while idle := self._idle.get(route):
+            session = self._removed(idle[-1])
+            if session.usable:
+                return session
+            session.abort()
+        return None
+
+    def _rest(self, session: Session) -> None:
+        loop = asyncio.get_running_loop()
+        self._idle.setdefault(session.route, []).append(session)
+        self._since[session] = loop.time()
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self._limits.idle, self._sweep)
+
+    def _removed(self, session: Session) -> Session:
+        del self._since[session]
+        idle = self._idle[session.route]
+        idle.remove(session)
+        if not idle:
+            del self._idle[session.route]
+        return session
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._since and next(iter(self._since.values())) + self._limits.idle <= loop.time():
+            self._retire(next(iter(self._since)))
+        oldest = next(iter(self._since.values()), None)
+        self._sweeper = None if oldest is None else loop.call_at(oldest + self._limits.idle, self._sweep)
+
+    def _retire(self, session: Session) -> None:
+        self._slots.hold(session.route)
+        self._take_leave(self._removed(session))
+
+    def _take_leave(self, session: Session) -> None:
+        """Close in the background; until then the connection counts as one of its route's."""
+        task = asyncio.create_task(self._leave(session))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _leave(self, session: Session) -> None:
+        try:
+            await session.quit()
+        finally:
+            self._slots.drop(session.route)
+
+
+class Transaction:
+    """A mail transaction, to be entered; each step raises Failed with what came of it; left early, it sends nothing."""
+
+    def __init__(self, pool: Pool, route: Route) -> None:
+        self._pool, self._route = pool, route
+        self._session: Session | None = None
+
+    async def __aenter__(self) -> Transaction:
+        self._session = await self._pool.take(self._route)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._pool.put_back(self._route, self._session)
+
+    async def envelope(self, envelope: Envelope) -> None:
+        """Let the server agree to sender, recipient and DATA; one that had closed the connection is asked once more."""
+        assert self._session
+        try:
+            await self._session.envelope(envelope)
+        except Stale:
+            self._session.abort()
+            self._session = None
+            self._session = await self._pool.fresh(self._route)
+            await self._session.envelope(envelope)
+
+    async def message(self, content: bytes) -> Reply:
+        """The message, and the server's consent; from here on a lost session leaves the outcome unknown."""
+        assert self._session
+        return await self._session.message(content)
+
+
+@asynccontextmanager
+async def pooling(hostname: str, limits: Limits, timeouts: Timeouts) -> AsyncIterator[Pool]:
+    """A pool; when the block ends the idle connections are closed."""
+    pool = Pool(hostname, limits, timeouts)
+    try:
+        yield pool
+    finally:
+        await pool.close()

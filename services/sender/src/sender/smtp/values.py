@@ -1,0 +1,36 @@
+"""Where connections lead, how many there may be, and how long each answer is waited for; pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of `connections` per route and `overall`; one is closed after `idle` seconds of rest or so many `messages`."""
+
+    connections: int
+    overall: int
+    idle: float
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds for a whole answer to each command (RFC 5321 4.5.3.2); `block` is for handing over 64 KiB of content."""
+
+    connect: float = 60.0
+    greeting: float = 300.0
+    ehlo: float = 300.0
+    mail: float = 300.0
+    rcpt: float = 300.0
+    data: float = 120.0
+    block: float = 180.0
+    final_dot: float = 600.0
+    # What only tidies up is not worth minutes.
+    rset: float = 10.0
+    quit: float = 5.0
+
+    def at_most(self, seconds: float) -> Timeouts:
+        """The same, with none longer than that."""
+        return Timeouts(**{name: min(own, seconds) for name, own in asdict(self).items()})

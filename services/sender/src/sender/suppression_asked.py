@@ -1,0 +1,82 @@
+"""What clients may ask of the suppression list, and for whose mail; pure."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from tracepost.addresses import MOST_CHARACTERS, normal, parse
+from tracepost.events import RejectionReason, Utc, storable
+from tracepost.keys import ANY, Client, Name
+from tracepost.problems import Fault, Invalid, Problem
+
+MOST_CHECKED = 1_000
+
+Address = Annotated[
+    str, StringConstraints(max_length=MOST_CHARACTERS), AfterValidator(lambda text: normal(parse(text).address))
+]
+"""A mailbox; what is kept of it is its address in normal form."""
+
+Why = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000),
+    AfterValidator(storable),
+]
+
+
+class Asked(BaseModel):
+    """The body of a request; addresses never stand in a URL."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Search(Asked):
+    """Everything about one address; with `at`, what was known then, and what held."""
+
+    address: Address
+    at: Utc | None = None
+
+
+class Addition(Asked):
+    """Not to be written to by an app, or by none; for ever without `until`."""
+
+    address: Address
+    app: Name | None = None
+    until: Utc | None = None
+    why: Why
+
+
+class Lifting(Asked):
+    """To be written to again, by an app or by all."""
+
+    address: Address
+    app: Name | None = None
+    why: Why
+
+
+class Listing(Asked):
+    """The entries that hold, newest first; `cursor` from the page before."""
+
+    reason: RejectionReason | None = None
+    app: Name | None = None
+    cursor: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class Check(Asked):
+    """Would mail to these addresses be rejected?"""
+
+    addresses: Annotated[tuple[Address, ...], Field(min_length=1, max_length=MOST_CHECKED)]
+    app: Name | None = None
+
+
+def app_of(client: Client, named: str | None) -> str | None:
+    """For whose mail a client asks, None: everybody's; Invalid when that is not its business."""
+    if client.app == ANY:
+        return named
+    if named not in (None, client.app):
+        detail = f"the key of {client.client} speaks for {client.app} alone; leave app out"
+        faults = (Fault(pointer="/app", detail=detail),)
+        raise Invalid(Problem(code="other-app", title="The app is another's", status=403, errors=faults))
+    return client.app
