@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from uuid_utils.compat import uuid7
 
 from sender import control, housekeeping
-from sender.control_store import Control
+from sender.control_store import ALONG_INDEXES, Control
 from sender.outcome import Outcome
 from sender.store import Lane, Leased, NewDelivery, NewRequest, Queue, Room, Settlement
 from tracepost import events, keys, postgres
@@ -455,6 +455,59 @@ async def test_totals_and_destinations_count_each_state(client: Api, queue: Queu
     assert (small["destination"], small["ready"], small["waiting"], small["under_way"]) == ("example.org", 1, 1, 2)
     assert small["pause"] is None
     assert len((await get(client, "queue/destinations?limit=1"))[1]["destinations"]) == 1
+
+
+async def test_counts_that_reach_their_bounds_say_so(
+    client: Api, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name, bound in (
+        ("control", "COUNTED", 3),
+        ("control_store", "COUNTED", 3),
+        ("control_store", "OF_EACH", 2),
+    ):
+        monkeypatch.setattr(f"sender.{module}.{name}", bound)
+    await insert(queue)
+    await insert(queue, 5, destination="large.test", lane="bulk", later=-timedelta(minutes=3))
+    told = (await get(client, "queue"))[1]
+    found = [each for each in told["totals"] if each["state"] == "ready"]
+    assert [(each["lane"], each["count"], each["at_least"]) for each in found] == [
+        ("normal", 1, False),
+        ("bulk", 3, True),
+    ]
+    assert told["oldest_ready_seconds"] >= 180
+    told = (await get(client, "queue/destinations"))[1]
+    assert [(each["destination"], each["ready"]) for each in told["destinations"]] == [
+        ("large.test", 2),
+        ("example.org", 1),
+    ]
+    assert not told["complete"]
+
+
+LOOK = datetime.now(UTC), UUID(int=0), 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "arguments"),
+    [
+        ("totals", (100, None)),
+        ("oldest_ready", (100,)),
+        ("destinations", (100, 100, 100, None, 20)),
+        ("look_ready", ("bulk", "d.test", *LOOK, 100)),
+        ("look_ready_to", ("bulk", "d.test", *LOOK, 100)),
+        ("look_timed", (*LOOK, 100)),
+        ("look_parked", (*LOOK[1:], 100)),
+    ],
+)
+async def test_a_look_never_goes_through_a_whole_table(
+    pool: Pool, queue: Queue, statement: str, arguments: tuple[object, ...]
+) -> None:
+    await insert(queue)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(ALONG_INDEXES)
+        plan = await connection.fetch(f"EXPLAIN {postgres.load('sender')[statement]}", *arguments)
+    steps = [row[0] for row in plan if "deliveries" in row[0] and "Scan" in row[0]]
+    assert steps
+    assert [step for step in steps if "Index" not in step or "pkey" in step or "Bitmap" in step] == []
 
 
 async def test_an_empty_queue(client: Api) -> None:

@@ -58,7 +58,7 @@ def test_retry_makes_ready_what_is_not_under_way(state: State, result: Result) -
 @pytest.mark.parametrize(("state", "code"), [("in_doubt", "in-doubt"), ("done", "done")])
 def test_retry_refuses_what_may_be_delivered(state: State, code: str) -> None:
     with pytest.raises(Invalid) as refused:
-        retry(*held(state), NOW)
+        retry(held(state)[0], NOW)
     assert (refused.value.problem.code, refused.value.problem.status) == (code, 409)
 
 

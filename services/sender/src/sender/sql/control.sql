@@ -7,6 +7,9 @@ WHERE d.message_id = $1 AND ($2::smallint[] IS NULL OR d.recipient_no = ANY ($2)
 ORDER BY d.recipient_no
 FOR UPDATE OF d
 
+-- name: tell_decided
+INSERT INTO outbox (message_id, name, event) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
+
 -- name: close_deliveries
 -- Of those that are held.
 WITH closed AS (
@@ -95,7 +98,7 @@ WITH RECURSIVE next AS (
         ORDER BY lane, destination, due_at LIMIT 1
     ) AS following
 )
-SELECT min(due_at) FROM (SELECT due_at FROM next LIMIT $1) AS heads
+SELECT min(due_at) AS oldest FROM (SELECT due_at FROM next LIMIT $1) AS heads
 
 -- name: destinations
 -- At most $1 lanes of destinations, $2 ready of each lane, and $3 rows in all: of what is ready, and of what waits, the
