@@ -7,8 +7,8 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-
 from math import inf
+
 import pytest
 from aiosmtpd.smtp import SMTP
 from aiosmtpd.smtp import Envelope as Received

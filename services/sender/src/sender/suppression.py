@@ -99,7 +99,8 @@ def scope(learnt: Kind, app: str) -> str | None:
 
 def _cause(data: Bounced) -> str:
     # What was given up is told as expired, with the words of the last refusal: they say why it could not be delivered.
-    if data.category != "expired":
+    # A person who gave it up has other words.
+    if data.category != "expired" or data.origin == "api":
         return data.category
     return classify(data.diagnostic, data.smtp_code, data.enhanced_code).category
 
