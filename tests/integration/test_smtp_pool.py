@@ -175,10 +175,13 @@ async def test_a_server_that_is_slow_to_part_holds_up_itself_alone() -> None:
         serving() as sound,
         pool(limits, replace(PATIENT, quit=0.3)) as opened,
     ):
-        await send(opened, route(slow))
+        first = asyncio.create_task(send(opened, route(slow)))
+        again = asyncio.create_task(send(opened, route(slow)))
+        await first
         await send(opened, route(sound))
         assert slow.open == 1
-        await send(opened, route(slow))
+        assert not again.done()
+        assert await again == 250
         assert slow.most_open == 1
 
 

@@ -169,6 +169,8 @@ NONSENSE: Sequence[Deed | bytes] = (
 async def test_a_refusal_is_reported_with_its_stage(manner: Script, script: Script, stage: str, code: int) -> None:
     async with serving({**manner, **script}) as server, pool() as opened:
         told = await send(opened, route(server))
+        if code == 421 or stage in {"connect", "ehlo"}:
+            await server.visits[0].end()
     assert isinstance(told, Reply)
     assert (told.stage, told.code, told.remote, told.remote_ip) == (stage, code, route(server).name, HOST)
     assert not [message for message in server.messages if message and stage != "data"]

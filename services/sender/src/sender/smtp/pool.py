@@ -51,11 +51,10 @@ class Pool:
             self._retire(next(iter(self._since)))
         return await self._open(route)
 
-    def put_back(self, route: Route, session: Session | None) -> None:
+    def put_back(self, route: Route, session: Session) -> None:
         """The transaction is over: keep the connection, or close it when it is of no more use; its slot is free."""
-        if session is None or self._closed or not session.usable:
-            if session:
-                session.abort()
+        if self._closed or not session.usable:
+            session.abort()
             self._slots.release(route)
         elif session.transactions >= self._limits.messages:
             self._slots.leave()
@@ -126,7 +125,7 @@ class Transaction:
 
     def __init__(self, pool: Pool, route: Route) -> None:
         self._pool, self._route = pool, route
-        self._session: Session | None = None
+        self._session: Session
 
     async def __aenter__(self) -> Transaction:
         self._session = await self._pool.take(self._route)
@@ -137,18 +136,15 @@ class Transaction:
 
     async def envelope(self, envelope: Envelope) -> None:
         """Let the server agree to sender, recipient and DATA; one that had closed the connection is asked once more."""
-        assert self._session
         try:
             await self._session.envelope(envelope)
         except Stale:
             self._session.abort()
-            self._session = None
             self._session = await self._pool.fresh(self._route)
             await self._session.envelope(envelope)
 
     async def message(self, content: bytes, deadline: float) -> Reply:
         """The message, and the server's consent; from here on a lost session leaves the outcome unknown."""
-        assert self._session
         return await self._session.message(content, deadline)
 
 
