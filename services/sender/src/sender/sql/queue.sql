@@ -95,7 +95,7 @@ WITH due AS (
     SELECT message_id, recipient_no FROM deliveries
     WHERE state IN ('waiting', 'leased') AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
-UPDATE deliveries d SET state = 'ready' FROM due
+UPDATE deliveries d SET state = 'ready', fence = d.fence + (d.state = 'leased')::int FROM due
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 
 -- name: renew
@@ -145,7 +145,7 @@ WITH due AS (
     SELECT message_id, recipient_no FROM deliveries
     WHERE state IN ('waiting', 'leased') AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
 )
-UPDATE deliveries d SET state = 'ready' FROM due
+UPDATE deliveries d SET state = 'ready', fence = d.fence + (d.state = 'leased')::int FROM due
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 
 -- name: renew
