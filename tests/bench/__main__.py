@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from local_stack.postgres import PostgresServer
 from local_stack.rabbitmq import RabbitNode
 from local_stack.stack import Servers
-from tests.bench import consume, fold, publish
+from tests.bench import consume, fold, publish, send
 from tests.bench.harness import Wrong, run
 from tests.conftest import ROOT
 
@@ -20,7 +20,7 @@ STORED = (1_000_000, 5_000_000)  # events in the databases over which the fold i
 
 async def main(pattern: str) -> int:
     """Start the servers and run; returns the exit code."""
-    names = [bench.name for bench in BROKER] + [fold.NAME]
+    names = [bench.name for bench in BROKER] + [fold.NAME, send.NAME]
     if not (chosen := [name for name in names if fnmatch(name, pattern)]):
         print(f"no bench is named {pattern}; there are {', '.join(names)}")  # noqa: T201
         return os.EX_USAGE
@@ -36,6 +36,8 @@ async def main(pattern: str) -> int:
             if fold.NAME in chosen:
                 async with fold.over(database.url, STORED) as bench:
                     await run(bench, servers, pids)
+            if send.NAME in chosen:
+                await send.measure(servers, {"RabbitMQ": rabbit.pid, "PostgreSQL": postgres.pid})
         except Wrong as error:
             print(f"WRONG: {error}")  # noqa: T201 - it is what was asked for
             return 1
