@@ -26,21 +26,21 @@ FOLDER = ROOT / ".local" / "bench"
 SEEN = "bench.seen"
 
 # With the headers and the boundaries of either part, 2 kB.
-TEXT = "Your order has left our house today, and will be with you in two days.\n" * 8
+TEXT = "Your order has left our house today, and will be with you in two days.\n" * 9
 HTML = "<p>Your order has left our <b>house</b> today, and will be with you in two days.</p>\n" * 8
 
 
 def sample(count: int) -> list[SendRequest]:
-    """Requests for mails of 2 kB to one recipient each, all of them others."""
+    """Requests for mails of 2 kB to one recipient each; no two are alike."""
     return [
         SendRequest.model_validate(
             {
                 "message_id": uuid7(),
                 "from": "Support <support@example.com>",
                 "to": [f"Ann <{number}ann@example.org>"],
-                "subject": "Your order",
-                "text": TEXT,
-                "html": HTML,
+                "subject": f"Your order {number}",
+                "text": f"Hello {number},\n{TEXT}",
+                "html": f"<p>Hello {number},</p>\n{HTML}",
             }
         )
         for number in range(count)
