@@ -18,9 +18,9 @@ ACK, DELIVER = b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x3c"
 CHUNK, WINDOW = 100, 2_000
 
 
-def encoded(exchange: str, key: str, body: bytes, content_type: str) -> bytes:
+def encoded(exchange: str, key: str, body: bytes, content_type: str, user_id: str | None = None) -> bytes:
     """The three frames of a persistent, mandatory message on channel 1."""
-    properties = commands.Basic.Properties(content_type=content_type, delivery_mode=2, message_id="1")
+    properties = commands.Basic.Properties(content_type=content_type, delivery_mode=2, message_id="1", user_id=user_id)
     parts = (
         commands.Basic.Publish(exchange=exchange, routing_key=key, mandatory=True),
         ContentHeader(body_size=len(body), properties=properties),

@@ -1,4 +1,7 @@
-"""Finds the programs of RabbitMQ and PostgreSQL and, where apt-get may be used, installs those that are missing."""
+"""Finds the programs of RabbitMQ and PostgreSQL and, where apt-get may be used, installs those that are missing.
+
+Other packages can be unpacked into a folder, which changes nothing on the system.
+"""
 
 import os
 import re
@@ -47,6 +50,39 @@ def ensure(say: Callable[[str], None]) -> None:
     if left := _missing():
         raise Missing(f"{_advice(left)}\n\nThe last lines of apt-get:\n{output}")
     say(f"Installed {' and '.join(packages)} ({time.monotonic() - began:.1f} s)")
+
+
+def unpack(package: str, folder: Path) -> None:
+    """A Debian package and the libraries that it lacks here, unpacked: no script of theirs runs, no daemon starts."""
+    if shutil.which("apt-get") is None:
+        raise Missing(f"{package} is a package of Debian, and there is no apt-get here")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as room:
+        _download(package, Path(room))
+        for archive in Path(room).glob("*.deb"):
+            _run(["dpkg-deb", "--extract", archive, f"{room}/root"])
+        Path(room, "root").rename(folder)
+
+
+def _download(package: str, room: Path) -> None:
+    simulate: list[str | Path] = ["apt-get", "--simulate", "--no-install-recommends", "install", package]
+    try:
+        plan = _run(simulate)
+    except Missing:
+        if (privilege := _privilege()) is None:
+            raise
+        _run([*privilege, *_APT_GET, "update"])  # a new machine has no lists
+        plan = _run(simulate)
+    lacking = [name for name in re.findall(r"^Inst (\S+)", plan, re.MULTILINE) if name.startswith("lib")]
+    _run(["apt-get", "-q", "download", package, *lacking], cwd=room)
+
+
+def _run(argv: list[str | Path], cwd: Path | None = None) -> str:
+    done = subprocess.run(argv, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        last = "\n".join(done.stdout.splitlines()[-5:])
+        raise Missing(f"{' '.join(map(str, argv[:4]))} … failed:\n{last}")
+    return done.stdout
 
 
 def _which(program: str) -> str | None:

@@ -1,0 +1,105 @@
+"""A Postfix of its own, as shipped, that relays everything it is given."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from local_stack.binaries import Missing
+from local_stack.processes import Process, free_port, running, wait_for_port
+from tests.bench.peers.smtp import HOST, Tools
+
+# Concurrency and process limits are Postfix's own (100 processes of a kind, 20 sessions with a destination).
+# Its programs are started without our environment, but for what import_environment names.
+MAIN = """\
+compatibility_level = 3.6
+queue_directory = {folder}/queue
+data_directory = {folder}/data
+daemon_directory = {tools.daemons}
+command_directory = {tools.commands}
+shlib_directory = {tools.root}/usr/lib/postfix
+meta_directory = {tools.root}/usr/share/postfix
+import_environment = MAIL_CONFIG LD_LIBRARY_PATH
+mail_owner = {owner}
+setgid_group = {group}
+maillog_file = {folder}/maillog
+maillog_file_prefixes = {folder}
+myhostname = postfix.test
+inet_interfaces = {host}
+inet_protocols = ipv4
+mynetworks = {host}/32
+mydestination =
+local_recipient_maps =
+alias_maps =
+alias_database =
+relayhost = [{host}]:{to}
+smtp_dns_support_level = disabled
+"""
+# As shipped, but not confined to a changed root, which a distribution's scripts would have to fill.
+MASTER = """\
+{host}:{port} inet n - n - - smtpd
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 300 1 qmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+verify unix - - n - 1 verify
+flush unix n - n 1000? 0 flush
+proxymap unix - - n - - proxymap
+smtp unix - - n - - smtp
+relay unix - - n - - smtp
+error unix - - n - - error
+retry unix - - n - - error
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+QUEUES = (
+    *("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "maildrop"),
+    *("private", "public", "saved", "trace"),
+)
+
+
+@asynccontextmanager
+async def relaying(tools: Tools, folder: Path, to: int) -> AsyncIterator[tuple[int, Process]]:
+    """Its port and process; Missing where it cannot run."""
+    if os.geteuid() != 0:
+        raise Missing("Postfix starts for root only")
+    port = free_port()
+    _prepare(tools, folder, port, to)
+    argv: list[str | Path] = [tools.daemons / "master", "-c", folder / "config", "-d"]
+    async with running("Postfix", argv, env=tools.environment, log=folder / "master.log") as master:
+        await wait_for_port(HOST, port, master, timeout=10)
+        yield port, master
+
+
+def _prepare(tools: Tools, folder: Path, port: int, to: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    owner, group = _account()
+    for name in ("config", "data", "queue", "queue/pid", *(f"queue/{name}" for name in QUEUES)):
+        (folder / name).mkdir(parents=True)
+    for name in ("data", *(f"queue/{name}" for name in QUEUES)):
+        shutil.chown(folder / name, owner)
+    main = MAIN.format(tools=tools, folder=folder, owner=owner, group=group, host=HOST, to=to)
+    (folder / "config/main.cf").write_text(main)
+    (folder / "config/master.cf").write_text(MASTER.format(host=HOST, port=port))
+
+
+def _account() -> tuple[str, str]:
+    """A user and a group to which no person belongs.
+
+    Postfix's own where its package is installed. Else, so that no account need be made, two of those that every Debian
+    has: nothing but this queue is theirs, and Postfix refuses root and nobody.
+    """
+    users, groups = {each.pw_name for each in pwd.getpwall()}, {each.gr_name for each in grp.getgrall()}
+    owner = next((name for name in ("postfix", "mail") if name in users), None)
+    group = next((name for name in ("postdrop", "daemon") if name in groups), None)
+    if owner is None or group is None:
+        raise Missing("Postfix needs a user postfix or mail, and a group postdrop or daemon")
+    return owner, group
