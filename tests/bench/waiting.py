@@ -17,7 +17,7 @@ from tests.conftest import virtual_host
 WAITING = (10_000, 100_000)
 CHUNK = 5_000
 REST_MB, WAITING_MB = 80, 250
-LONGEST = 60.0
+LONGEST = 90.0
 
 
 async def tell(servers: Servers) -> None:

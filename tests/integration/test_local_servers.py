@@ -140,6 +140,18 @@ def test_what_cannot_be_installed_is_asked_for(monkeypatch: pytest.MonkeyPatch) 
         binaries.ensure(print)
 
 
+def test_a_package_that_cannot_be_had_leaves_no_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+    (folder / "apt-get").symlink_to("/bin/false")
+    monkeypatch.setenv("PATH", str(folder))
+    with pytest.raises(binaries.Missing, match="apt-get"):
+        binaries.unpack("postfix", folder / "postfix")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(binaries.Missing, match="no apt-get here"):
+        binaries.unpack("postfix", folder / "postfix")
+    assert os.listdir(folder) == ["apt-get"]
+
+
 async def test_two_stacks_run_beside_busy_standard_ports(folder: Path) -> None:
     with listening(4369, 5432, 5672, 15672, 25672):
         async with (

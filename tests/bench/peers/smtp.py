@@ -15,7 +15,6 @@ from local_stack import binaries
 from local_stack.processes import Process, free_port, running, wait_for_port
 
 HOST = "127.0.0.1"
-SESSIONS = 10
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,14 @@ def tools(folder: Path) -> Tools:
     shutil.rmtree(folder, ignore_errors=True)
     binaries.unpack("postfix", folder)
     return Tools(folder)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What smtp-source sends, and over how many sessions at once."""
+
+    messages: int
+    sessions: int
 
 
 @dataclass(frozen=True)
@@ -86,9 +93,9 @@ def _as_nobody() -> list[str]:
 
 
 @asynccontextmanager
-async def sending(where: Tools, mail: Path, count: int, port: int, log: Path) -> AsyncIterator[Process]:
-    """Send a mail so many times, each to an address of its own, over several sessions that stay open."""
-    options = ["-d", "-N", "-s", str(SESSIONS), "-m", str(count), "-F", str(mail)]
+async def sending(where: Tools, mail: Path, load: Load, port: int, log: Path) -> AsyncIterator[Process]:
+    """Send a mail so many times, each to an address of its own, over sessions that stay open."""
+    options = ["-d", "-N", "-s", str(load.sessions), "-m", str(load.messages), "-F", str(mail)]
     envelope = ["-f", "support@example.com", "-t", "ann@example.org"]
     argv: list[str | Path] = [where.commands / "smtp-source", *options, *envelope, f"{HOST}:{port}"]
     async with running("smtp-source", argv, env=where.environment, log=log) as process:
