@@ -113,51 +113,6 @@ CROSS JOIN LATERAL (
     ORDER BY until DESC NULLS FIRST, since, reason LIMIT 1
 ) AS s
 
--- name: doubtful
--- No reply came in time: the outcome is unknown. They stay in doubt until that is on the record, whoever dies before.
-WITH due AS (
-    SELECT message_id, recipient_no FROM deliveries
-    WHERE state = 'in_doubt' AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-)
-UPDATE deliveries d
-SET due_at = now() + $2::interval, fence = d.fence + 1, outcome_unknown = true
-FROM due JOIN requests r USING (message_id)
-WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
-RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
-
--- name: overdue
--- What is ready and may not be tried any more, however little room its destination has, and whether it is paused.
-WITH due AS (
-    SELECT message_id, recipient_no FROM deliveries
-    WHERE state = 'ready' AND expires_at <= now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
-)
-UPDATE deliveries d
-SET state = 'leased', due_at = now() + $2::interval, fence = d.fence + 1
-FROM due JOIN requests r USING (message_id)
-WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
-RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
-
--- name: wake
--- What waited for its time, and what was leased by a sender that died.
-WITH due AS (
-    SELECT message_id, recipient_no FROM deliveries
-    WHERE state IN ('waiting', 'leased') AND due_at <= now() ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED
-)
-UPDATE deliveries d SET state = 'ready', fence = d.fence + (d.state = 'leased')::int FROM due
-WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
-
--- name: renew
-UPDATE deliveries d SET due_at = now() + $4::interval
-FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
-WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
-
--- name: suppressed
-SELECT asked.address_key, asked.app, s.reason, s.since, s.until, s.evidence_event, s.evidence_message
-FROM (SELECT DISTINCT * FROM unnest($1::text[], $2::text[])) AS asked (address_key, app)
-JOIN active_suppressions s ON s.address_key = asked.address_key AND (s.app IS NULL OR s.app = asked.app)
-
 -- name: doubt
 -- The last look before the final dot: only who still holds the lease may go on, and never to a suppressed address.
 UPDATE deliveries d SET state = 'in_doubt', due_at = now() + $4::interval
@@ -219,9 +174,6 @@ WITH settled AS (
     ON CONFLICT DO NOTHING
 )
 SELECT message_id, recipient_no FROM settled
-
--- name: insert_events
-INSERT INTO outbox (message_id, name, event) SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[])
 
 -- name: outbox_head
 SELECT seq, name, event FROM outbox ORDER BY seq LIMIT $1 FOR UPDATE SKIP LOCKED
