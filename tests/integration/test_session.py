@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import aio_pika
+import aiohttp
 import pytest
 import pytest_asyncio
 from aio_pika.abc import AbstractChannel
 from prometheus_client import REGISTRY
 from uuid_utils.compat import uuid7
+from yarl import URL
 
 from local_stack.rabbitmq import RabbitNode
 from tests.conftest import eventually
@@ -39,14 +41,18 @@ async def node(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Rabbit
         await own.stop()
 
 
-async def memory(node: RabbitNode, share: str) -> None:
-    """Let the memory alarm be at this share of all memory."""
+async def rabbitmqctl(node: RabbitNode, *arguments: str) -> None:
     if not Path(RABBITMQCTL).exists():
         pytest.skip("needs the rabbitmqctl of Debian's package")
     ctl = await asyncio.create_subprocess_exec(
-        RABBITMQCTL, "set_vm_memory_high_watermark", share, env=node.environment, stdout=asyncio.subprocess.DEVNULL
+        RABBITMQCTL, *arguments, env=node.environment, stdout=asyncio.subprocess.DEVNULL
     )
     assert await ctl.wait() == 0
+
+
+async def memory(node: RabbitNode, share: str) -> None:
+    """Let the memory alarm be at this share of all memory."""
+    await rabbitmqctl(node, "set_vm_memory_high_watermark", share)
 
 
 def delivered(number: int = 0) -> AnyEvent:
@@ -168,3 +174,40 @@ async def test_a_session_whose_connecting_is_cancelled_from_within_goes_on(
     async with publishing(node.broker.amqp_url) as publisher:
         await publisher.publish(delivered())
     assert not failures
+
+
+# What a node finds that was stopped while it declared the queue: the queue's entry, and a member that never ran.
+NEVER_RAN = """
+    {ok, Queue} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"status-store.events">>)),
+    ok = ra:force_delete_server(quorum_queues, amqqueue:get_pid(Queue)),
+    rabbit_quorum_queue:recover(<<"/">>, [Queue]).
+"""
+
+
+async def test_a_queue_that_elects_no_leader_is_told_with_the_remedy_and_the_remedy_helps(node: RabbitNode) -> None:
+    queue = topology.STATUS_STORE_EVENTS
+    await rabbitmqctl(node, "eval", NEVER_RAN)
+
+    async def handle(batch: Sequence[AnyEvent]) -> Mapping[int, Problem]:
+        return {}
+
+    async with (
+        publishing(node.broker.amqp_url) as publisher,
+        consuming(node.broker.amqp_url, queue, EVENTS, handle, publisher) as consumer,
+    ):
+
+        async def told() -> bool:
+            return "delete it and run `tracepost topology apply`" in (await consumer.check() or "")
+
+        await eventually(told)
+        url = URL(node.broker.management_url)
+        target = url.with_user(None).with_path(f"/api/queues/%2F/{queue.name}", encoded=True)
+        headers = {"Authorization": aiohttp.encode_basic_auth(url.user or "", url.password or "")}
+        async with aiohttp.request("DELETE", target, headers=headers, raise_for_status=True):
+            pass
+        await topology.apply(node.broker.management_url)
+
+        async def serves() -> bool:
+            return await consumer.check() is None
+
+        await eventually(serves)

@@ -8,10 +8,11 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -113,7 +114,7 @@ async def running_stack(
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     async with nullcontext(on) if on else servers(folder, say) as where, AsyncExitStack() as processes:
-        await topology.apply(where.broker.management_url)
+        await to_its_end(topology.apply(where.broker.management_url))
         for _, database in SERVICES.values():
             if database:
                 await create_database(where.postgres_url, database)
@@ -124,6 +125,15 @@ async def running_stack(
         await asyncio.gather(*(_until_ready(stack, service, say) for service in SERVICES))
         say(f"All is ready ({time.monotonic() - began:.1f} s); logs are in {folder}")
         yield stack
+
+
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Whoever cancels us waits: a node that is stopped while it declares a queue never serves that queue again."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    finally:
+        await asyncio.wait([task])
 
 
 async def create_database(server_url: str, name: str) -> None:

@@ -20,7 +20,7 @@ from pamqp.encode import field_table
 
 from tracepost import crash, metrics
 from tracepost.broker.publisher import NotConfirmed, Publisher, QueueFull, Unroutable
-from tracepost.broker.session import SETUP_TIMEOUT, Session, check_queue, pause
+from tracepost.broker.session import SETUP_TIMEOUT, Session, answering, check_queue, pause
 from tracepost.problems import PROBLEM_TYPE, Invalid, Problem
 from tracepost.topology import DEAD, Queue
 
@@ -123,7 +123,8 @@ class Consumer(Generic[Value]):
         async with asyncio.timeout(SETUP_TIMEOUT):
             await check_queue(channel, self._queue)
             await channel.set_qos(prefetch_count=(1 + self._at_once) * self._most)
-            underlay = await channel.get_underlay_channel()  # aio-pika would make a second task for each message
+        underlay = await channel.get_underlay_channel()  # aio-pika would make a second task for each message
+        async with answering(self._queue):
             consumer = await underlay.basic_consume(self._queue.name, receive)
         self.session.up()
         settled = _Settled(underlay, self._most, self._woken.set)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,10 @@ class TopologyMissing(Exception):
     """An exchange or queue does not exist; its text says the remedy."""
 
 
+class NoLeader(Exception):
+    """A queue is there, but none of its members answers for it; its text says the remedy."""
+
+
 class Session:
     """Keeps `use` running on an open channel; `fault` says why it is not, or None."""
 
@@ -61,7 +65,7 @@ class Session:
                     raise
                 failures = failures + 1 if self.fault else 1  # a session that stood starts the pauses anew
                 self.fault = f"RabbitMQ: {error!s}" if str(error) else f"RabbitMQ: {type(error).__name__}"
-                unexpected = not isinstance(error, (*LOST, TopologyMissing))
+                unexpected = not isinstance(error, (*LOST, TopologyMissing, NoLeader))
                 log.warning(
                     "session lost", session=self.name, reason=self.fault, failures=failures, exc_info=unexpected
                 )
@@ -163,3 +167,17 @@ async def check_queue(channel: AbstractChannel, queue: Queue) -> aio_pika.abc.Ab
         raise TopologyMissing(f"queue {queue.name} does not exist: run `tracepost topology apply`") from None
     except ChannelClosed as error:
         raise TopologyMissing(f"queue {queue.name} cannot be used: {error}") from None
+
+
+@asynccontextmanager
+async def answering(queue: Queue) -> AsyncIterator[None]:
+    """A time limit for what only the queue's leader can answer; NoLeader when it is over."""
+    try:
+        async with asyncio.timeout(SETUP_TIMEOUT):
+            yield
+    except TimeoutError:
+        # A node that stops while it declares a quorum queue leaves one behind that never elects a leader (3.10).
+        raise NoLeader(
+            f"queue {queue.name} has no leader: start all nodes that hold it; if it was new when its node stopped,"
+            " delete it and run `tracepost topology apply`"
+        ) from None
