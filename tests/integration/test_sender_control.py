@@ -17,8 +17,10 @@ from uuid_utils.compat import uuid7
 
 from sender import control, housekeeping
 from sender.control_store import ALONG_INDEXES, Control
+from sender.lanes import Lane
 from sender.outcome import Outcome
-from sender.store import Lane, Leased, NewDelivery, NewRequest, Queue, Room, Settlement
+from sender.pacing import Room
+from sender.store import Leased, Message, NewDelivery, NewRequest, Queue, Settlement
 from tracepost import events, keys, postgres
 from tracepost.events import Accepted, AnyEvent, Bounced, Cancelled, Deferred, Delivered, event
 from tracepost.http import problems
@@ -107,7 +109,21 @@ async def insert(
     expires = due + timedelta(days=3)
     accepted = [event("sender", message_id, 0, ACCEPTED)]
     await queue.insert(
-        [NewRequest(message_id, b"d", app, b"{}", None, lane, deliveries, due, expires, park, accepted=accepted)]
+        [
+            NewRequest(
+                message_id,
+                b"d",
+                app,
+                Message(b"{}", due),
+                None,
+                lane,
+                deliveries,
+                due,
+                expires,
+                park,
+                accepted=accepted,
+            )
+        ]
     )
     return message_id
 

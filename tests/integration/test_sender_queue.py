@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -13,8 +14,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from sender import housekeeping
+from sender.lanes import Lane
 from sender.outcome import Outcome
-from sender.store import Lane, Leased, NewDelivery, NewRequest, Queue, Room, Settlement
+from sender.pacing import Room
+from sender.store import Leased, Message, NewDelivery, NewRequest, Queue, Settlement
 from tracepost import events, postgres
 from tracepost.events import Accepted, Bounced, Deferred, Delivered, event
 from tracepost.postgres import Pool
@@ -60,7 +63,7 @@ def new(
         message_id=message_id,
         digest=digest,
         app="app",
-        body=b"{}",
+        message=Message(b"{}", NOW),
         traceparent=None,
         lane=lane,
         deliveries=[NewDelivery(f"r{n}@{destination}", destination, f"key-{n}") for n in range(recipients)],
@@ -117,8 +120,8 @@ async def states(pool: Pool) -> Counter[str]:
 
 async def test_a_request_is_inserted_once_with_its_events(queue: Queue) -> None:
     request = new(recipients=3)
-    assert await queue.insert([request]) == {}
-    assert await queue.insert([request]) == {request.message_id: b"d"}
+    assert await queue.insert([request]) == ({}, [])
+    assert await queue.insert([request]) == ({request.message_id: b"d"}, [])
     assert await outbox(queue) == [f"accepted {request.message_id}/{number}" for number in range(3)]
     assert len(await lease(queue, 10)) == 3
 
@@ -335,3 +338,62 @@ async def test_a_database_that_is_newer_or_altered_refuses_the_start(database: s
         async with postgres.connected(database, "sender"):
             pass
     await connection.close()
+
+
+def claimed(request: NewRequest) -> NewRequest:
+    """The same with a claim for every delivery."""
+    return replace(request, deliveries=[each._replace(claimed=True) for each in request.deliveries])
+
+
+ROWS = "SELECT recipient_no, app, recipient, destination, address_key, lane, state, attempt, fence FROM deliveries"
+
+
+async def test_what_is_leased_as_it_arrives_is_as_if_it_had_been_leased_after(queue: Queue, pool: Pool) -> None:
+    first, second = claimed(new(recipients=2)), new(recipients=2)
+    known, at_once = await queue.insert([first])
+    rows = set(await pool.fetch(ROWS))
+    await queue.insert([second])
+    after = await lease(queue, 2)
+    assert known == {}
+    for one, other in zip(sorted(at_once, key=key), sorted(after, key=key), strict=True):
+        assert one.message is first.message
+        assert replace(one, message_id=other.message_id, message=other.message) == other
+    assert set(await pool.fetch(f"{ROWS} WHERE message_id = $1", second.message_id)) == rows
+    assert await queue.doubt(at_once) == [True, True]
+    assert await queue.settle([delivered(each) for each in at_once]) == [True, True]
+
+
+def key(leased: Leased) -> tuple[UUID, int]:
+    return leased.key
+
+
+async def test_a_request_that_is_there_already_is_not_leased_again(queue: Queue) -> None:
+    request = claimed(new())
+    taken = await asyncio.gather(*(queue.insert([request]) for _ in range(20)))
+    assert sum(len(each.leased) for each in taken) == 1
+
+
+@pytest.mark.parametrize("paused", ["example.test", "*"])
+async def test_what_is_paused_is_not_leased_as_it_arrives(queue: Queue, pool: Pool, paused: str) -> None:
+    await pool.execute("INSERT INTO pauses (destination, by, reason) VALUES ($1, 'ann', 'because')", paused)
+    assert (await queue.insert([claimed(new())])).leased == []
+    assert await states(pool) == {"ready": 1}
+
+
+async def test_whoever_leases_learns_why_an_address_is_not_to_be_written_to(queue: Queue, pool: Pool) -> None:
+    await pool.execute("INSERT INTO suppression_addresses (address_key) VALUES ('key-1')")
+    await pool.execute(
+        """WITH evidence AS (
+            INSERT INTO suppression_evidence (address_key, id, kind, at)
+            VALUES ('key-1', gen_random_uuid(), 'manual', now()) RETURNING id
+        )
+        INSERT INTO suppressions (address_key, reason, since, evidence)
+        SELECT 'key-1', 'manual', now(), id FROM evidence"""
+    )
+    at_once = (await queue.insert([claimed(new(recipients=2))])).leased
+    await queue.insert([new(recipients=2)])
+    for found in (at_once, await lease(queue, 2)):
+        assert {each.recipient_no: each.suppressed and each.suppressed.reason for each in found} == {
+            0: None,
+            1: "manual",
+        }

@@ -15,7 +15,8 @@ from uuid_utils.compat import uuid7
 from sender import housekeeping
 from sender.feedback import learn
 from sender.outcome import Outcome
-from sender.store import Queue, Room, Settlement
+from sender.pacing import Room
+from sender.store import Queue, Settlement
 from sender.suppression import Evidence, Kind, entries
 from sender.suppression_store import Learnt, Suppressions
 from tracepost import postgres

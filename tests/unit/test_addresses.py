@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.samples import modest
-from tracepost.addresses import Mailbox, normal, parse
+from tracepost.addresses import Mailbox, _validated, normal, parse
 
 
 @pytest.mark.parametrize(
@@ -112,3 +112,21 @@ def test_the_domain_with_a_sharp_s_stays_itself() -> None:
 def test_two_spellings_of_an_address_are_equal() -> None:
     assert normal(" Ann@Example.ORG\n") == normal("ann@example.org")
     assert normal("ann@example.org") != normal("ann+a@example.org")
+
+
+LABEL = st.from_regex(r"[A-Za-z0-9_-]{1,65}", fullmatch=True)
+
+
+@given(st.from_regex(r"[\w.+'!-]{1,66}", fullmatch=True), st.lists(LABEL, min_size=1, max_size=6).map(".".join))
+@modest
+def test_the_short_way_to_an_address_leads_where_the_library_leads(local: str, domain: str) -> None:
+    address = f"{local}@{domain}"
+    try:
+        meant: str | None = _validated(address)
+    except ValueError:
+        meant = None
+    try:
+        found: str | None = parse(address).address
+    except ValueError:
+        found = None
+    assert found == meant

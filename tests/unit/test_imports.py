@@ -39,6 +39,7 @@ ADAPTERS = {
         "sender.store",
         "sender.stock",
         "sender.batches",
+        "sender.places",
         "sender.smtp",
         "sender.suppression_store",
         "sender.control_store",

@@ -6,7 +6,7 @@ import pytest
 
 from sender.apps import Apps
 from sender.intake import codec
-from sender.store import Lane
+from sender.lanes import Lane
 from tests.unit.samples import body, incoming
 from tracepost.keys import Client, Keys, hashed
 from tracepost.problems import Invalid, Problem

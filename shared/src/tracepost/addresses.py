@@ -13,10 +13,12 @@ from pydantic import AfterValidator, StringConstraints
 # A name in quotation marks, or one without the characters that have a meaning of their own.
 _NAMED = re.compile(r"""(?P<name>"(?:[^"\\]|\\.)*"|[^"<>@,;:\\()\[\]]*?)?\s*<(?P<address>[^<>]*)>""")
 _CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
+_ATOMS = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 _ESCAPED = re.compile(r"\\(.)")
 
-# RFC 5321 allows an address 254; a name must leave room for it in a header line.
+# RFC 5321 allows an address 254, and what stands before the @ 64; a name must leave room for it in a header line.
 MOST_CHARACTERS = 600
+_MOST_OF_ADDRESS, _MOST_OF_LOCAL_PART = 254, 64
 
 
 class Mailbox(NamedTuple):
@@ -40,6 +42,25 @@ def parse(text: str) -> Mailbox:
     if found is None and "<" in text:
         raise ValueError('is no mailbox: write it as Name <address>, and a name with punctuation in "quotation marks"')
     name, address = (found["name"] or "", found["address"]) if found else ("", text.strip())
+    return Mailbox(_ESCAPED.sub(r"\1", name[1:-1]) if name.startswith('"') else name, _ascii(address))
+
+
+def _ascii(address: str) -> str:
+    """The address, its domain in ASCII and lower case; ValueError says what is wrong with it."""
+    local, _, domain = address.rpartition("@")
+    if len(local) <= _MOST_OF_LOCAL_PART and _ATOMS.fullmatch(local) and domain.isascii():
+        with suppress(ValueError):  # whose words would be about another address
+            if len(usual := f"{local}@{_domain(domain)}") <= _MOST_OF_ADDRESS:
+                return usual
+    return _validated(address)
+
+
+@lru_cache(10_000)  # there are far fewer domains than addresses
+def _domain(text: str) -> str:
+    return _validated(f"a@{text}").removeprefix("a@")
+
+
+def _validated(address: str) -> str:
     try:
         valid = validate_email(
             address,
@@ -53,7 +74,7 @@ def parse(text: str) -> Mailbox:
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
     assert valid.ascii_email is not None  # what has no form in ASCII is refused above
-    return Mailbox(_ESCAPED.sub(r"\1", name[1:-1]) if name.startswith('"') else name, valid.ascii_email)
+    return valid.ascii_email
 
 
 def normal(address: str) -> str:

@@ -75,6 +75,7 @@ async def connected(url: str, package: str, *, migrate: bool = True, size: int =
             timeout=10,
             command_timeout=60,
             init=_json_as_python,
+            reset=_as_it_is,
             server_settings={"lock_timeout": LOCK_TIMEOUT, "application_name": package.replace("_", "-")},
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -95,6 +96,10 @@ async def _json_as_python(connection: asyncpg.Connection[asyncpg.Record]) -> Non
     await connection.set_type_codec(
         "jsonb", encoder=_as_jsonb, decoder=lambda raw: json.loads(raw[1:]), schema="pg_catalog", format="binary"
     )
+
+
+async def _as_it_is(_: asyncpg.Connection[asyncpg.Record]) -> None:
+    """Our statements leave nothing behind in a session: a RESET after each would double the round trips."""
 
 
 def _as_jsonb(value: object) -> bytes:
@@ -199,12 +204,14 @@ async def _apply(connection: asyncpg.Connection[asyncpg.Record], migration: Migr
 
 
 def load(package: str) -> dict[str, str]:
-    """The statements of `<package>/sql/*.sql`: each begins with a line `-- name: <its name>`."""
+    """The statements of `<package>/sql/*.sql`, each after a line `-- name: <its name>`; ValueError: a name is twice."""
     statements: dict[str, str] = {}
     for file in files(package).joinpath("sql").iterdir():
         if file.name.endswith(".sql"):
             for part in file.read_text("utf-8").split("-- name: ")[1:]:
                 name, _, sql = part.partition("\n")
+                if name.strip() in statements:
+                    raise ValueError(f"{package}/sql: two statements are named {name.strip()}; name each once")
                 statements[name.strip()] = sql.strip()
     return statements
 

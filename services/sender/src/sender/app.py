@@ -18,6 +18,7 @@ from sender.batches import Batches
 from sender.control_store import Control
 from sender.door import Door
 from sender.pacing import PaceLimits, Pacer
+from sender.places import Places
 from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Queue
@@ -46,7 +47,6 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         await housekeeping.begin(pool, settings.retention_months)
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
         listed = Suppressions(pool)
-        take = partial(intake.take, intake.Intake(queue, publisher, keyring, settings, arrived, recorded))
         sending = Sending(
             queue,
             keyring,
@@ -60,6 +60,11 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         )
         # Rests are short: when the relay is away all destinations rest, and are wanted soon after it is back.
         pacer = Pacer(PaceLimits(settings.first_attempts, settings.most_attempts, rest=5.0, longest_rest=60.0))
+        places = Places(pacer, settings.concurrency, settings.first_attempts, arrived)
+        desk = deliver.Desk(queue, places, settings, partial(attempt, sending), arrived)
+        take = partial(
+            intake.take, intake.Intake(queue, publisher, keyring, settings, places, desk.begin, arrived, recorded)
+        )
         user = URL(amqp).user or "guest"
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
@@ -76,7 +81,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             background(outbox.drain(queue, publisher, recorded)),
             http.serving(api(door.send, *routes_of_api), settings.host, settings.api_port),
             sending.running(),
-            deliver.sending(deliver.Desk(queue, pacer, settings, partial(attempt, sending), arrived)),
+            deliver.sending(desk),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed, keyring)) as events,
             requests(topology.SENDER_BULK, intake.codec("bulk", apps), take) as bulk,
             consume(

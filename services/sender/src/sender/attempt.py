@@ -21,7 +21,7 @@ from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, 
 from sender.pacing import Felt, felt
 from sender.routes import Routes
 from sender.settings import SenderSettings
-from sender.store import Leased, Queue, Settlement
+from sender.store import Leased, Message, Queue, Settlement
 from tracepost import clock, crash, metrics, requests
 from tracepost.events import Bounced, Deferred, Rejected, event
 from tracepost.requests import SendRequest
@@ -75,8 +75,8 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
         return Lost("no reply to the final dot was recorded", route.name, ours=True)
     if datetime.now(UTC) > leased.expires_at:
         return Expired()
-    if suppressed := await _suppressed(work, leased):
-        return suppressed
+    if leased.suppressed:
+        return Suppressed(leased.suppressed)
     try:
         envelope, message = _copy(work, leased)
     except Exception as error:  # whatever it is, the next attempt would meet it again
@@ -102,15 +102,15 @@ async def _suppressed(work: Sending, leased: Leased) -> Suppressed | None:
     return Suppressed(evidence) if evidence else None
 
 
-@lru_cache(8)  # the copies of one request are often made one after the other
-def _prepared(body: bytes, accepted_at: datetime) -> tuple[SendRequest, Prepared]:
-    request = requests.stored(body)
-    return request, prepare(request, accepted_at)
+@lru_cache(8)  # the copies of one message are often made one after the other
+def _prepared(message: Message) -> tuple[SendRequest, Prepared]:
+    request = message.request or requests.stored(message.body)
+    return request, prepare(request, message.accepted_at)
 
 
 def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
     """The recipient's own return path and message."""
-    request, prepared = _prepared(leased.body, leased.accepted_at)
+    request, prepared = _prepared(leased.message)
     settings = work.settings
     own = links(
         work.keyring,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 
 from sender import fields
 from sender.parts import Part, image, part
@@ -80,7 +81,12 @@ def _before(request: SendRequest, date: datetime) -> Fields:
     found = [(name, fields.mailboxes(name, texts)) for name, texts in lists if texts]
     if request.subject:
         found.append(("Subject", fields.unstructured("Subject", request.subject)))
-    return [*found, ("Date", fields.verbatim("Date", format_datetime(date)))]
+    return [*found, ("Date", _date(date.replace(microsecond=0), date.utcoffset()))]
+
+
+@lru_cache(64)  # many messages are accepted in one second; equal times of two zones are two
+def _date(second: datetime, _: timedelta | None) -> str:
+    return fields.verbatim("Date", format_datetime(second))
 
 
 def _after(request: SendRequest) -> Fields:

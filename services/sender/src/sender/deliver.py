@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import structlog
 
-from sender import lanes
-from sender.pacing import Felt, Pacer
+from sender.lanes import Lane
+from sender.pacing import Felt
+from sender.places import Places
 from sender.settings import SenderSettings
-from sender.store import Key, Lane, Leased, Queue, Room
+from sender.store import Key, Leased, Queue
 from tracepost import postgres
 from tracepost.runner import background
 
@@ -29,31 +28,31 @@ class Desk:
     """What is under way, and where the next share of each lane begins."""
 
     queue: Queue
-    pacer: Pacer
+    places: Places
     settings: SenderSettings
     attempt: Callable[[Leased], Awaitable[Felt]]
     arrived: asyncio.Event  # set when there may be something to begin
     under_way: dict[Key, Leased] = field(default_factory=dict)
     after: dict[Lane, str] = field(default_factory=lambda: {"normal": "", "bulk": ""})
     more: bool = True  # the last look into the queue found something, or was kept from it
+    group: asyncio.TaskGroup = field(default_factory=asyncio.TaskGroup)
 
-    def begin(self, leased: Leased, group: asyncio.TaskGroup) -> None:
-        """Start an attempt; its end makes room for another."""
-        self.pacer.begin(leased.destination, time.monotonic())
+    def begin(self, leased: Leased) -> None:
+        """Start an attempt that has its place; its end makes room for another."""
         self.under_way[leased.key] = leased
-        group.create_task(self._paced(leased))
+        self.group.create_task(self._placed(leased))
 
-    def end(self, leased: Leased, group: asyncio.TaskGroup) -> None:
+    def end(self, leased: Leased) -> None:
         """Put on the record what is decided without another word to the destination."""
         self.under_way[leased.key] = leased
-        group.create_task(self._attempt(leased))
+        self.group.create_task(self._attempt(leased))
 
-    async def _paced(self, leased: Leased) -> None:
+    async def _placed(self, leased: Leased) -> None:
         felt: Felt = "other"
         try:
             felt = await self._attempt(leased)
         finally:
-            self.pacer.end(leased.destination, felt, time.monotonic())
+            self.places.end(leased.lane, leased.destination, felt)
             if self.more:
                 self.arrived.set()
 
@@ -72,9 +71,9 @@ class Desk:
 async def sending(desk: Desk) -> AsyncIterator[None]:
     """Send what is due until the block ends, then finish the attempts that run."""
     stopping = asyncio.Event()
-    async with background(_hold(desk)), asyncio.TaskGroup() as group:
-        group.create_task(_lease_and_begin(desk, group, stopping))
-        group.create_task(_watch_the_time(desk, group, stopping))
+    async with background(_hold(desk)), desk.group as group:
+        group.create_task(_lease_and_begin(desk, stopping))
+        group.create_task(_watch_the_time(desk, stopping))
         try:
             yield
         finally:
@@ -83,11 +82,11 @@ async def sending(desk: Desk) -> AsyncIterator[None]:
             desk.arrived.set()
 
 
-async def _lease_and_begin(desk: Desk, group: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
+async def _lease_and_begin(desk: Desk, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         desk.arrived.clear()
         try:
-            await _take(desk, group)
+            await _take(desk)
         except postgres.TRANSIENT as error:
             log.warning("cannot lease", reason=repr(error))
         await _any_of(desk.arrived, POLL_SECONDS)
@@ -99,48 +98,43 @@ async def _any_of(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-async def _take(desk: Desk, group: asyncio.TaskGroup) -> None:
+async def _take(desk: Desk) -> None:
     """Begin as much as there is room for, the normal lane first."""
-    under_way = Counter(leased.lane for leased in desk.under_way.values())
-    slots = lanes.free(desk.settings.concurrency, under_way["normal"], under_way["bulk"])
-    normal = await _lease(desk, group, "normal", slots.normal)
-    bulk = await _lease(desk, group, "bulk", min(slots.bulk, slots.normal - len(normal)))
-    desk.more = bool(normal or bulk or desk.pacer.closed(time.monotonic()))
+    with desk.places.looking():
+        slots = desk.places.slots()
+        normal = await _lease(desk, "normal", slots.normal)
+        bulk = await _lease(desk, "bulk", min(slots.bulk, slots.normal - len(normal)))
+    desk.more = bool(normal or bulk or desk.places.room().closed)
 
 
-async def _lease(desk: Desk, group: asyncio.TaskGroup, lane: Lane, count: int) -> list[Leased]:
+async def _lease(desk: Desk, lane: Lane, count: int) -> list[Leased]:
     if count <= 0:
         return []
-    room = _room(desk.pacer, {each.destination for each in desk.under_way.values()}, desk.settings.first_attempts)
-    leased = await desk.queue.lease(lane, count, room, desk.after[lane])
+    room, after = desk.places.room(), desk.after[lane]
+    leased = await desk.queue.lease(lane, count, room, after)
+    found = {each.destination for each in leased}
+    desk.places.looked(lane, found, room, at_all=not after and len(leased) < count)
     # A share that was too small for all destinations is followed by one that begins after them.
-    last = max((each.destination for each in leased), default="") if len(leased) == count else ""
-    if not leased and desk.after[lane]:
-        desk.after[lane] = ""
-        return await _lease(desk, group, lane, count)
-    desk.after[lane] = last
+    desk.after[lane] = max(found, default="") if len(leased) == count else ""
+    if not leased and after:
+        return await _lease(desk, lane, count)
     for each in leased:
-        desk.begin(each, group)
+        desk.places.begin(lane, each.destination)
+        desk.begin(each)
     return leased
 
 
-def _room(pacer: Pacer, under_way: Iterable[str], others: int) -> Room:
-    now = time.monotonic()
-    # Those that were given more than at first are known by what is under way to them.
-    known = {each: pacer.free(each, now) for each in under_way} | dict(pacer.room(now))
-    return Room(pacer.closed(now), known, others)
-
-
-async def _watch_the_time(desk: Desk, group: asyncio.TaskGroup, stopping: asyncio.Event) -> None:
+async def _watch_the_time(desk: Desk, stopping: asyncio.Event) -> None:
     """Make ready what has waited, and put on the record what stayed in doubt or has expired."""
     queue = desk.queue
     while not stopping.is_set():
         try:
             while await queue.wake(WOKEN_AT_ONCE):
+                desk.places.forget()
                 desk.arrived.set()
             at_once = desk.settings.concurrency
             for each in [*await queue.doubtful(at_once), *await queue.overdue(at_once)]:
-                desk.end(each, group)
+                desk.end(each)
         except postgres.TRANSIENT as error:
             log.warning("cannot look at what is due", reason=repr(error))
         await _any_of(stopping, POLL_SECONDS)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from hashlib import sha256
+from uuid import UUID
 
 from pydantic_core import to_json
 
 from sender.apps import APP_HEADER, Apps
 from sender.copies import rfc_message_id
+from sender.lanes import Lane
+from sender.places import Places
 from sender.settings import SenderSettings
-from sender.store import Lane, NewDelivery, NewRequest, Queue
+from sender.store import Leased, Message, NewDelivery, NewRequest, Queue
 from tracepost import crash, requests
 from tracepost.broker import Codec, Incoming, Publisher, answer
 from tracepost.events import Accepted, AnyEvent, Tracking, event
 from tracepost.problems import Problem
 from tracepost.requests import SendRequest
 from tracepost.tokens import Keyring
+
+# What can soon begin need not be read again from the queue; what cannot shall not hold up what comes after it.
+PLACE_SECONDS = 0.05
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context
 
@@ -70,6 +77,8 @@ class Intake:
     publisher: Publisher
     keyring: Keyring
     settings: SenderSettings
+    places: Places
+    begin: Callable[[Leased], None]  # an attempt that has its place
     arrived: asyncio.Event  # set when there is something to send
     recorded: asyncio.Event  # set when an event waits in the outbox
 
@@ -79,9 +88,8 @@ async def take(intake: Intake, batch: Sequence[Submission]) -> Mapping[int, Prob
     now = datetime.now(UTC)
     new = [_new(each, intake, now) for each in batch]
     first = {each.message_id: each for each in reversed(new)}
-    known = await intake.queue.insert(list(first.values()))
+    known = await _inserted(intake, await _claimed(intake, [*first.values()], now))
     crash.point("sender.intake-committed")
-    intake.arrived.set()
     intake.recorded.set()
     digests = {message_id: known.get(message_id, each.digest) for message_id, each in first.items()}
     conflicts = {index: _conflict() for index, each in enumerate(new) if each.digest != digests[each.message_id]}
@@ -92,6 +100,42 @@ async def take(intake: Intake, batch: Sequence[Submission]) -> Mapping[int, Prob
     return conflicts
 
 
+async def _claimed(intake: Intake, new: Sequence[NewRequest], now: datetime) -> list[NewRequest]:
+    """The same, with claims for what can begin at once: it never waits in the queue to be leased and read again."""
+    due = [each.destination for request in new if request.due_at <= now for each in request.deliveries]
+    claims = iter(await intake.places.claim(new[0].lane, due, PLACE_SECONDS))
+    return [
+        replace(request, deliveries=[each._replace(claimed=next(claims)) for each in request.deliveries])
+        if request.due_at <= now
+        else request
+        for request in new
+    ]
+
+
+async def _inserted(intake: Intake, new: Sequence[NewRequest]) -> Mapping[UUID, bytes]:
+    """Insert these and begin what was leased; answers the digests of what was there already."""
+    lane, claimed = new[0].lane, Counter(each.destination for r in new for each in r.deliveries if each.claimed)
+    try:
+        known, leased = await intake.queue.insert(new)
+        claimed.subtract(each.destination for each in leased)
+    finally:
+        for destination in claimed.elements():
+            intake.places.end(lane, destination, "other")
+    for each in leased:
+        intake.begin(each)
+    begun = {each.key for each in leased}
+    added = [request for request in new if request.message_id not in known]
+    if later := {
+        each.destination
+        for request in added
+        for number, each in enumerate(request.deliveries)
+        if (request.message_id, number) not in begun
+    }:
+        intake.places.queued(lane, later)
+        intake.arrived.set()
+    return known
+
+
 def _new(submission: Submission, intake: Intake, now: datetime) -> NewRequest:
     request = submission.request
     due = max(now, request.send_at or now)
@@ -99,7 +143,7 @@ def _new(submission: Submission, intake: Intake, now: datetime) -> NewRequest:
         message_id=request.message_id,
         digest=sha256(request.model_dump_json().encode() + submission.app.encode()).digest(),
         app=submission.app,
-        body=submission.body,
+        message=Message(submission.body, now, request),
         traceparent=submission.traceparent,
         lane=submission.lane,
         deliveries=[

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Lane = Literal["normal", "bulk"]
 
 # A normal-lane request never waits for a bulk run: bulk may have this share of the slots.
 BULK_SHARE = 0.5

@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from sender.outcome import Expired, GivenUp, Lost, Reply, Result, Suppressed, Unreachable, Unsendable, cause
 
@@ -50,6 +50,14 @@ class Pace:
     rate: float | None
     resting_until: float | None
     why: Why | None
+
+
+class Room(NamedTuple):
+    """How many attempts may begin: for destinations that are known, and for each of the others."""
+
+    closed: Sequence[str]
+    known: Mapping[str, int]
+    others: int
 
 
 @dataclass(slots=True)

@@ -6,18 +6,20 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import itemgetter
-from typing import Literal, NamedTuple
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
 
+from sender.lanes import Lane
 from sender.outcome import Outcome
+from sender.pacing import Room
 from tracepost import events, postgres
 from tracepost.events import AnyEvent, Rejected
 from tracepost.partitions import OutOfMonths
+from tracepost.requests import SendRequest
 
-Lane = Literal["normal", "bulk"]
 Key = tuple[UUID, int]  # message_id and recipient_no
 
 DESTINATIONS_AT_ONCE = 200  # that one lease looks at
@@ -26,11 +28,21 @@ _sql = postgres.load("sender")
 
 
 class NewDelivery(NamedTuple):
-    """A recipient's copy, in order of recipient_no."""
+    """A recipient's copy, in order of recipient_no; `claimed` if its attempt shall begin at once."""
 
     recipient: str
     destination: str
     address_key: str
+    claimed: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """What all copies are made of, as it came and when; `request` if it was read already."""
+
+    body: bytes
+    accepted_at: datetime
+    request: SendRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ class NewRequest:
     message_id: UUID
     digest: bytes
     app: str
-    body: bytes
+    message: Message
     traceparent: str | None
     lane: Lane
     deliveries: Sequence[NewDelivery]
@@ -68,22 +80,14 @@ class Leased:
     park_unknown: bool
     in_doubt: bool
     said: str | None
-    body: bytes
     traceparent: str | None
-    accepted_at: datetime
+    message: Message
+    suppressed: Rejected | None = None  # why it is not to be tried, as known when it was leased
 
     @property
     def key(self) -> Key:
         """Which delivery it is."""
         return self.message_id, self.recipient_no
-
-
-class Room(NamedTuple):
-    """How many attempts may begin: for destinations that are known, and for each of the others."""
-
-    closed: Sequence[str]
-    known: Mapping[str, int]
-    others: int
 
 
 class Settlement(NamedTuple):
@@ -95,12 +99,24 @@ class Settlement(NamedTuple):
     final: bool
 
 
+class Taken(NamedTuple):
+    """Of requests that were to be inserted: the digests of those that were there already, and what is leased of the
+    others.
+    """
+
+    known: Mapping[UUID, bytes]
+    leased: Sequence[Leased]
+
+
 class Unpublished(NamedTuple):
     """An event of the outbox, encoded."""
 
     seq: int
     name: str
     body: bytes
+
+
+_OF_A_ROW = [name for name in Leased.__slots__ if name not in {"message", "suppressed"}]
 
 
 class Queue:
@@ -111,36 +127,38 @@ class Queue:
     def __init__(self, pool: postgres.Pool, lease: timedelta, doubt: timedelta) -> None:
         self._pool, self._lease, self._doubt = pool, lease, doubt
 
-    async def insert(self, requests: Sequence[NewRequest]) -> dict[UUID, bytes]:
-        """Insert what is new with its deliveries and events; answers the digests of what was there already.
+    async def insert(self, requests: Sequence[NewRequest]) -> Taken:
+        """Insert what is new with its deliveries and events, and lease of it what is claimed and due.
 
         OutOfMonths: one has no partition to go to, and nothing was inserted.
         """
-        ordered = sorted(requests, key=lambda request: request.message_id)  # in key order: no deadlock
-        heads = [(r.message_id, r.digest, r.app, len(r.deliveries), r.body, r.traceparent) for r in ordered]
-        told = [_told(event) for request in ordered for event in request.accepted]
-        columns = (*zip(*heads, strict=True), *zip(*_deliveries(ordered), strict=True), *zip(*told, strict=True))
+        new = {each.message_id: each for each in sorted(requests, key=attrgetter("message_id"))}  # no deadlock
+        told = [_told(event) for request in new.values() for event in request.accepted]
+        heads, deliveries = [*map(_head, new.values())], _deliveries(new.values())
+        columns = (*zip(*heads, strict=True), *zip(*deliveries, strict=True), *zip(*told, strict=True))
         try:
-            inserted = {row["message_id"] for row in await self._pool.fetch(_sql["insert"], *columns)}
+            rows = await self._pool.fetch(_sql["insert"], *columns, self._lease)
         except asyncpg.CheckViolationError as error:
             raise OutOfMonths(str(error)) from error
-        known = [request.message_id for request in ordered if request.message_id not in inserted]
-        rows = await self._pool.fetch(_sql["known_digests"], known) if known else []
-        return {row["message_id"]: row["digest"] for row in rows}
+        leased = [_begun(new[row["message_id"]], row) for row in rows if row["recipient_no"] is not None]
+        if known := [*new.keys() - {row["message_id"] for row in rows}]:
+            rows = await self._pool.fetch(_sql["known_digests"], known)
+            return Taken({row["message_id"]: row["digest"] for row in rows}, leased)
+        return Taken({}, leased)
 
     async def lease(self, lane: Lane, count: int, room: Room, after: str = "") -> list[Leased]:
         """Up to `count` deliveries of a lane that are ready, shared evenly by the destinations after that name."""
         known = list(room.known), list(room.known.values())
         limits = (count, after, room.closed, *known, room.others, DESTINATIONS_AT_ONCE)
-        return [Leased(**row) for row in await self._pool.fetch(_sql["lease"], lane, *limits, self._lease)]
+        return _leased(await self._pool.fetch(_sql["lease"], lane, *limits, self._lease))
 
     async def doubtful(self, count: int) -> list[Leased]:
         """Up to `count` deliveries to whose final dot no reply came in time."""
-        return [Leased(**row) for row in await self._pool.fetch(_sql["doubtful"], count, self._doubt)]
+        return _leased(await self._pool.fetch(_sql["doubtful"], count, self._doubt))
 
     async def overdue(self, count: int) -> list[Leased]:
         """Up to `count` deliveries that are ready, but have expired."""
-        return [Leased(**row) for row in await self._pool.fetch(_sql["overdue"], count, self._lease)]
+        return _leased(await self._pool.fetch(_sql["overdue"], count, self._lease))
 
     async def wake(self, count: int) -> int:
         """Make ready what has waited for its time, and what a dead sender had leased; answers how many."""
@@ -154,7 +172,7 @@ class Queue:
     async def suppressed(self, asked: Sequence[tuple[str, str]]) -> list[Rejected | None]:
         """For each address key and app: why it is not to be written to, if so."""
         rows = await self._pool.fetch(_sql["suppressed"], *zip(*asked, strict=True))
-        found = {(key, app): Rejected(**dict(zip(_EVIDENCE, why, strict=True))) for key, app, *why in rows}
+        found = {(row["address_key"], row["app"]): _evidence(row) for row in rows}
         return [found.get(each) for each in asked]
 
     async def doubt(self, leased: Sequence[Leased]) -> list[bool]:
@@ -192,11 +210,58 @@ class Queue:
 _EVIDENCE = ("reason", "since", "until", "evidence_event", "evidence_message")
 
 
+def _head(new: NewRequest) -> tuple[object, ...]:
+    message = new.message
+    about = len(new.deliveries), message.body, new.traceparent, message.accepted_at
+    return new.message_id, new.digest, new.app, *about
+
+
 def _deliveries(requests: Iterable[NewRequest]) -> list[tuple[object, ...]]:
     return [
-        (r.message_id, number, r.app, *each, r.lane, r.due_at, r.expires_at, r.park_unknown)
+        (
+            *(r.message_id, number, r.app, each.recipient, each.destination, each.address_key),
+            *(r.lane, r.expires_at, r.park_unknown, r.due_at, each.claimed),
+        )
         for r in requests
         for number, each in enumerate(r.deliveries)
+    ]
+
+
+def _evidence(row: asyncpg.Record) -> Rejected | None:
+    return Rejected(**{name: row[name] for name in _EVIDENCE}) if row.get("reason") else None
+
+
+def _begun(new: NewRequest, row: asyncpg.Record) -> Leased:
+    """A new delivery that was leased as it was inserted."""
+    delivery = new.deliveries[row["recipient_no"]]
+    return Leased(
+        message_id=new.message_id,
+        recipient_no=row["recipient_no"],
+        app=new.app,
+        recipient=delivery.recipient,
+        destination=delivery.destination,
+        address_key=delivery.address_key,
+        lane=new.lane,
+        attempt=1,
+        fence=1,
+        expires_at=new.expires_at,
+        outcome_unknown=False,
+        park_unknown=new.park_unknown,
+        in_doubt=False,
+        said=None,
+        traceparent=new.traceparent,
+        message=new.message,
+        suppressed=_evidence(row),
+    )
+
+
+def _leased(rows: Sequence[asyncpg.Record]) -> list[Leased]:
+    messages = {row["message_id"]: Message(row["body"], row["accepted_at"]) for row in rows}
+    return [
+        Leased(
+            **{name: row[name] for name in _OF_A_ROW}, message=messages[row["message_id"]], suppressed=_evidence(row)
+        )
+        for row in rows
     ]
 
 

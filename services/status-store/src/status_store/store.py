@@ -380,4 +380,7 @@ class Store:
                     await connection.execute(_sql["lock_events"])
                     yield Work(connection)
 
-            yield transaction
+            try:
+                yield transaction
+            finally:
+                await connection.reset()  # the lock is the session's

@@ -1,33 +1,48 @@
 -- name: insert
--- Requests ($1…), their deliveries and their events: all of those that are not there yet, and nothing of the others.
+-- Requests ($1…), their deliveries and their events: all of those that are not there yet, and nothing of the others. What is
+-- claimed ($18) is leased at once, unless its destination is paused.
 WITH new AS (
-    INSERT INTO requests (message_id, digest, app, open, body, traceparent)
-    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::bytea[], $6::text[])
+    INSERT INTO requests (message_id, digest, app, open, body, traceparent, accepted_at)
+    SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::text[], $4::smallint[], $5::bytea[], $6::text[], $7::timestamptz[])
     ON CONFLICT DO NOTHING
     RETURNING message_id
 ), addressed AS (
     INSERT INTO deliveries
-        (message_id, recipient_no, app, recipient, destination, address_key, lane, state, due_at, expires_at, park_unknown)
-    SELECT message_id, recipient_no, app, recipient, destination, address_key, lane,
-        CASE WHEN due_at <= now() THEN 'ready' ELSE 'waiting' END::delivery_state, due_at, expires_at, park_unknown
+        (message_id, recipient_no, app, recipient, destination, address_key, lane, expires_at, park_unknown, state, due_at,
+        fence, attempt)
+    SELECT message_id, recipient_no, app, recipient, destination, address_key, lane, expires_at, park_unknown,
+        CASE WHEN begins THEN 'leased' WHEN due_at > now() THEN 'waiting' ELSE 'ready' END::delivery_state,
+        CASE WHEN begins THEN now() + $22::interval ELSE due_at END, begins::int, begins::int
     FROM unnest(
-        $7::uuid[], $8::smallint[], $9::text[], $10::text[], $11::text[], $12::text[], $13::lane[], $14::timestamptz[],
-        $15::timestamptz[], $16::boolean[]
-    ) AS asked (message_id, recipient_no, app, recipient, destination, address_key, lane, due_at, expires_at, park_unknown)
+        $8::uuid[], $9::smallint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::lane[], $15::timestamptz[],
+        $16::boolean[], $17::timestamptz[], $18::boolean[]
+    ) AS asked (message_id, recipient_no, app, recipient, destination, address_key, lane, expires_at, park_unknown, due_at,
+        claimed)
     JOIN new USING (message_id)
+    CROSS JOIN LATERAL (
+        SELECT claimed AND NOT EXISTS (SELECT FROM pauses WHERE pauses.destination IN (asked.destination, '*')) AS begins
+    ) AS at_once
+    RETURNING message_id, recipient_no, app, address_key, state
 ), told AS (
     INSERT INTO outbox (message_id, name, event)
-    SELECT message_id, name, event FROM unnest($17::uuid[], $18::text[], $19::bytea[]) AS event (message_id, name, event)
+    SELECT message_id, name, event FROM unnest($19::uuid[], $20::text[], $21::bytea[]) AS event (message_id, name, event)
     JOIN new USING (message_id)
 )
-SELECT message_id FROM new
+SELECT new.message_id, leased.recipient_no, s.*
+FROM new
+LEFT JOIN addressed AS leased ON leased.message_id = new.message_id AND leased.state = 'leased'
+LEFT JOIN LATERAL (
+    SELECT reason, since, until, evidence_event, evidence_message FROM active_suppressions s
+    WHERE s.address_key = leased.address_key AND (s.app IS NULL OR s.app = leased.app)
+    ORDER BY until DESC NULLS FIRST, since, reason LIMIT 1
+) AS s ON true
 
 -- name: known_digests
 SELECT message_id, digest FROM requests WHERE message_id = ANY ($1::uuid[])
 
 -- name: lease
 -- A lane's share ($2) of what is ready, spread evenly over the next destinations after $3, of which those that are $4 have
--- no room, those that are $5 room for $6, and all others for $7.
+-- no room, those that are $5 room for $6, and all others for $7; each with why it is not to be written to, if so.
 WITH RECURSIVE next AS (
     (
         SELECT destination FROM deliveries
@@ -55,13 +70,20 @@ WITH RECURSIVE next AS (
     ) AS taken
     WHERE NOT EXISTS (SELECT FROM pauses WHERE pauses.destination = '*')
     LIMIT $2
+), leased AS (
+    UPDATE deliveries d
+    SET state = 'leased', due_at = now() + $9::interval, fence = d.fence + 1, attempt = d.attempt + 1
+    FROM due JOIN requests r USING (message_id)
+    WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+    RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
+        d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 )
-UPDATE deliveries d
-SET state = 'leased', due_at = now() + $9::interval, fence = d.fence + 1, attempt = d.attempt + 1
-FROM due JOIN requests r USING (message_id)
-WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
-RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+SELECT leased.*, s.*
+FROM leased LEFT JOIN LATERAL (
+    SELECT reason, since, until, evidence_event, evidence_message FROM active_suppressions s
+    WHERE s.address_key = leased.address_key AND (s.app IS NULL OR s.app = leased.app)
+    ORDER BY until DESC NULLS FIRST, since, reason LIMIT 1
+) AS s ON true
 
 -- name: doubtful
 -- No reply came in time: the outcome is unknown. They stay in doubt until that is on the record, whoever dies before.
@@ -101,7 +123,8 @@ WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 -- name: renew
 UPDATE deliveries d SET due_at = now() + $4::interval
 FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
-WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
+WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence
+    AND d.state::text = 'leased'
 
 -- name: suppressed
 -- The LIMIT keeps it a look into the index for each: a join would read all suppressions there are.
@@ -115,10 +138,11 @@ CROSS JOIN LATERAL (
 
 -- name: doubt
 -- The last look before the final dot: only who still holds the lease may go on, and never to a suppressed address.
+-- The state as text: else the index of what is due looks like the shorter way, and all that it has of the past is read.
 UPDATE deliveries d SET state = 'in_doubt', due_at = now() + $4::interval
 FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
-WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence AND d.state = 'leased'
-    AND (
+WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence
+    AND d.state::text = 'leased' AND (
         SELECT true FROM active_suppressions s
         WHERE s.address_key = d.address_key AND (s.app IS NULL OR s.app = d.app) LIMIT 1
     ) IS NULL
