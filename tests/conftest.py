@@ -73,10 +73,13 @@ async def database(servers: Servers) -> AsyncIterator[str]:
         await connection.close()
 
 
+KEYRING = Keyring({1: bytes(range(32))})
+
+
 @pytest.fixture
 def keyring() -> Keyring:
     """The keys that `token_keys` writes."""
-    return Keyring({1: bytes(range(32))})
+    return KEYRING
 
 
 @pytest.fixture

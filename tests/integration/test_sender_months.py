@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 
 from sender import housekeeping, stock
 from sender.housekeeping import TABLES
+from sender.suppression_store import Suppressions
 from tests.conftest import eventually
 from tests.unit.samples import uuid7_at
 from tracepost import partitions, postgres
@@ -241,7 +242,7 @@ async def test_processes_that_keep_house_at_once(database: str, pool: Pool) -> N
 
 
 async def test_old_keys_are_forgotten(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stock, "KEYS_AT_ONCE", 2)
+    monkeypatch.setattr(stock, "AT_ONCE", 2)
     await pool.execute(
         "INSERT INTO idempotency_keys (client, key, message_id, digest, created_at)"
         " SELECT 'shop', days, gen_random_uuid(), '', now() - days * interval '1 day' + interval '1 minute'"
@@ -350,3 +351,32 @@ def indexes(node: dict[str, Any]) -> list[str]:
     assert not (node["Node Type"] == "Seq Scan" and node["Relation Name"] != "outbox"), node
     here = [node["Index Name"]] if "Index Name" in node else []
     return here + [name for each in node.get("Plans", []) for name in indexes(each)]
+
+
+async def test_decisions_are_forgotten_with_the_months(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stock, "AT_ONCE", 2)
+    await pool.executemany(
+        "INSERT INTO decisions (at, by, what, target, recipients, reason) VALUES ($1, 'ann', 'pause', '*', '{}', '')",
+        [(NOW - timedelta(days=days),) for days in (0, 20, 150, 160, 170, 180, 190)],
+    )
+    await housekeeping.once(pool, RETENTION)
+    assert await pool.fetchval("SELECT count(*) FROM decisions") == 2
+
+
+async def test_who_is_to_be_erased_is_forgotten_once_the_delivery_is_done(pool: Pool) -> None:
+    done, open_, others = id_in(HERE), id_in(HERE), id_in(HERE)
+    await put(pool, done, "done")
+    await put(pool, open_, "waiting")
+    await put(pool, others, "done")
+    await pool.execute("UPDATE deliveries SET said = 'no mailbox a@example.test'")
+    await Suppressions(pool).learn([], {"k": NOW}, [(done, 0), (open_, 0), (uuid7(), 0)])
+    await housekeeping.once(pool, RETENTION)
+    kept = "SELECT message_id, recipient || coalesce(said, '') FROM deliveries"
+    words = "a@example.testno mailbox a@example.test"
+    assert {row[0]: row[1] for row in await pool.fetch(kept)} == {done: "", open_: words, others: words}
+    await pool.execute("UPDATE deliveries SET state = 'done' WHERE message_id = $1", open_)
+    await housekeeping.once(pool, RETENTION)
+    assert {row[0]: row[1] for row in await pool.fetch(kept)} == {done: "", open_: "", others: words}
+    assert await pool.fetchval("SELECT count(*) FROM erasures") == 0
+    [(address, key)] = [each[:2] for each in (await Suppressions(pool).recipients([(done, 0)])).values()]
+    assert (address, key) == (None, "k")

@@ -19,6 +19,7 @@ from sender.pacing import Room
 from sender.store import Queue, Settlement
 from sender.suppression import Evidence, Kind, entries
 from sender.suppression_store import Learnt, Suppressions
+from tests.conftest import KEYRING
 from tracepost import postgres
 from tracepost.events import AnyEvent, Bounced, Complained, Data, Delivered, Erased, RejectionReason, derived_id, event
 from tracepost.postgres import Pool
@@ -44,7 +45,7 @@ def known(pool: Pool) -> Suppressions:
     return Suppressions(pool)
 
 
-async def deliver(pool: Pool, recipient: str, app: str = "shop", key: str = "", state: str = "done") -> UUID:
+async def deliver(pool: Pool, recipient: str, app: str = "shop", key: str | None = None, state: str = "done") -> UUID:
     """A message of the app to this recipient, whatever became of it."""
     message_id = uuid7()
     await pool.execute("INSERT INTO requests (message_id, digest, app, open) VALUES ($1, '', $2, 1)", message_id, app)
@@ -55,7 +56,7 @@ async def deliver(pool: Pool, recipient: str, app: str = "shop", key: str = "", 
         message_id,
         recipient,
         app,
-        key,
+        key or KEYRING.address_key(recipient),
         state,
     )
     return message_id
@@ -93,7 +94,7 @@ async def test_events_suppress_the_recipients_of_our_deliveries(
         told(await deliver(pool, "fine@example.org"), FULL),
         told(uuid7(), HARD),
     ]
-    assert await learn(known, keyring, batch) == {}
+    assert await learn(known, batch) == {}
     found = await known.rejections(keys, "shop")
     assert [found[key].reason if key in found else None for key in keys] == [
         "hard_bounce",
@@ -110,7 +111,7 @@ async def test_events_suppress_the_recipients_of_our_deliveries(
 async def test_an_event_that_comes_again_is_known(known: Suppressions, pool: Pool, keyring: Keyring) -> None:
     batch = [told(await deliver(pool, "ann@example.org"), HARD)]
     for _ in range(3):
-        await learn(known, keyring, batch * 2)
+        await learn(known, batch * 2)
     [evidence] = (await known.evidence([keyring.address_key("ann@example.org")])).values()
     assert len(evidence) == 1
 
@@ -209,8 +210,8 @@ async def test_erasure_leaves_the_keyed_hash(
     message_id = await deliver(pool, "ann@example.org")
     steps = [told(message_id, HARD, -1), told(message_id, Erased(by="ann", address_key=key))]
     for step in reversed(steps) if erased_first else steps:
-        await learn(known, keyring, [step])
-    await learn(known, keyring, steps)
+        await learn(known, [step])
+    await learn(known, steps)
     assert await reasons(known, key) == "hard_bounce"
     whole = await pool.fetch(
         "SELECT row_to_json(a)::text, row_to_json(e)::text FROM suppression_addresses a, suppression_evidence e"

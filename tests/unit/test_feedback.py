@@ -24,15 +24,22 @@ class Remembering(Suppressions):
         self.told: list[tuple[Sequence[Learnt], Mapping[str, datetime]]] = []
 
     async def recipients(self, deliveries: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Recipient]:
-        return {key: Recipient("Ann@Example.org", "shop") for key in deliveries if key == (MESSAGE, 1)}
+        ann = Recipient("Ann@Example.org", KEYRING.address_key("ann@example.org"), "shop")
+        return {key: ann for key in deliveries if key == (MESSAGE, 1)}
 
-    async def learn(self, learnt: Sequence[Learnt], erased: Mapping[str, datetime] | None = None) -> None:
+    async def learn(
+        self,
+        learnt: Sequence[Learnt],
+        erased: Mapping[str, datetime] | None = None,
+        deliveries: Collection[tuple[UUID, int]] = (),
+    ) -> None:
+        self.deliveries = set(deliveries)
         self.told.append((learnt, erased or {}))
 
 
 async def learnt(*events: Any) -> list[Learnt]:
     known = Remembering()
-    assert await learn(known, KEYRING, events) == {}
+    assert await learn(known, events) == {}
     return [each for told, _ in known.told for each in told]
 
 
@@ -51,7 +58,7 @@ async def test_an_opt_out_is_about_the_app_whose_message_it_was() -> None:
 
 async def test_a_batch_is_learnt_at_once() -> None:
     known = Remembering()
-    await learn(known, KEYRING, [sample(HARD), sample(Replied()), sample(OPT_OUT)])
+    await learn(known, [sample(HARD), sample(Replied()), sample(OPT_OUT)])
     [(told, _)] = known.told
     assert [each.evidence.kind for each in told] == ["hard_bounce", "opt_out"]
 
@@ -62,13 +69,13 @@ async def test_a_delivery_that_is_not_ours_teaches_nothing() -> None:
 
 async def test_what_says_nothing_of_an_address_asks_for_nothing() -> None:
     known = Remembering()
-    await learn(known, KEYRING, [sample(Replied()), sample(Withdrawn(by="ann"))])
+    await learn(known, [sample(Replied()), sample(Withdrawn(by="ann"))])
     assert known.told == []
 
 
 async def test_evidence_about_no_delivery_is_refused_alone() -> None:
     known = Remembering()
-    refused = await learn(known, KEYRING, [event("x", MESSAGE, None, HARD), sample(HARD)])
+    refused = await learn(known, [event("x", MESSAGE, None, HARD), sample(HARD)])
     assert {index: problem.code for index, problem in refused.items()} == {0: "no-delivery"}
     assert [each.evidence.kind for each in known.told[0][0]] == ["hard_bounce"]
 
@@ -77,8 +84,9 @@ async def test_an_erasure_names_the_address_by_its_key_alone() -> None:
     known = Remembering()
     erased = Erased(by="ann", address_key="00ff")
     bare = sample(erased).model_copy(update={"subject": "recipient/00ff", "time": NOON + timedelta(seconds=1)})
-    await learn(known, KEYRING, [bare, sample(erased)])
+    await learn(known, [bare, sample(erased)])
     assert known.told == [([], {"00ff": bare.time})]
+    assert known.deliveries == {(MESSAGE, 1)}
 
 
 async def test_of_a_server_that_says_too_much_the_beginning_is_kept() -> None:

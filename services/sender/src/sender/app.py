@@ -82,7 +82,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             http.serving(api(door.send, *routes_of_api), settings.host, settings.api_port),
             sending.running(),
             deliver.sending(desk),
-            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed, keyring)) as events,
+            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed)) as events,
             requests(topology.SENDER_BULK, intake.codec("bulk", apps), take) as bulk,
             consume(
                 topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE, at_once=2

@@ -219,7 +219,8 @@ def _unavailable() -> Invalid:
 
 
 def _delivery(row: Row) -> dict[str, Any]:
-    return {**{name: value for name, value in row.items() if name != "app"}, "recipient": masked(row["recipient"])}
+    shown = masked(row["recipient"]) if row["recipient"] else None  # None once erased
+    return {**{name: value for name, value in row.items() if name != "app"}, "recipient": shown}
 
 
 def _destination(row: Row) -> dict[str, Any]:

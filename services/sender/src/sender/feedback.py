@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
 import structlog
 
@@ -13,7 +14,6 @@ from tracepost.addresses import normal
 from tracepost.events import AnyEvent, Bounced, Erased
 from tracepost.logs import masked
 from tracepost.problems import Problem
-from tracepost.tokens import Keyring
 
 log = structlog.get_logger()
 
@@ -24,22 +24,23 @@ _NO_DELIVERY = Problem(
 )
 
 
-async def learn(suppressions: Suppressions, keyring: Keyring, batch: Sequence[AnyEvent]) -> Mapping[int, Problem]:
+async def learn(suppressions: Suppressions, batch: Sequence[AnyEvent]) -> Mapping[int, Problem]:
     """One transaction for the whole batch; what teaches something about no delivery in particular is refused."""
     telling = {index: (event, found) for index, event in enumerate(batch) if (found := kind(event.data))}
     refused = {index: _NO_DELIVERY for index, (event, _) in telling.items() if not _of_a_delivery(event)}
     useful = [each for index, each in telling.items() if index not in refused]
     recipients = await suppressions.recipients({(event.message_id, event.recipient_no) for event, _ in useful})
     learnt = [
-        _learnt(keyring, event, found, recipient)
+        _learnt(event, found, recipient)
         for event, found in useful
         if (recipient := recipients.get((event.message_id, event.recipient_no)))
     ]
     erased = _erased(batch)
     if learnt or erased:
-        await suppressions.learn(learnt, erased)
+        await suppressions.learn(learnt, erased, _of_erased(batch))
         for each in learnt:
-            log.info("learnt", recipient=masked(each.address), kind=each.evidence.kind, event_id=each.evidence.id)
+            about = masked(each.address) if each.address else each.address_key
+            log.info("learnt", recipient=about, kind=each.evidence.kind, event_id=each.evidence.id)
     if strange := len(useful) - len(learnt):
         log.info("of unknown deliveries", events=strange)
     return refused
@@ -50,7 +51,7 @@ def _of_a_delivery(event: AnyEvent) -> bool:
     return head != "recipient" and bool(number)
 
 
-def _learnt(keyring: Keyring, event: AnyEvent, found: Kind, recipient: Recipient) -> Learnt:
+def _learnt(event: AnyEvent, found: Kind, recipient: Recipient) -> Learnt:
     evidence = Evidence(
         id=event.id,
         kind=found,
@@ -60,7 +61,7 @@ def _learnt(keyring: Keyring, event: AnyEvent, found: Kind, recipient: Recipient
         recipient_no=event.recipient_no,
         words=event.data.diagnostic[:MOST_WORDS] if isinstance(event.data, Bounced) else None,
     )
-    return Learnt(keyring.address_key(recipient.address), normal(recipient.address), evidence)
+    return Learnt(recipient.address_key, recipient.address and normal(recipient.address), evidence)
 
 
 def _erased(batch: Iterable[AnyEvent]) -> dict[str, datetime]:
@@ -70,3 +71,11 @@ def _erased(batch: Iterable[AnyEvent]) -> dict[str, datetime]:
             key = event.data.address_key
             erased[key] = max(erased.get(key, event.time), event.time)
     return erased
+
+
+def _of_erased(batch: Iterable[AnyEvent]) -> set[tuple[UUID, int]]:
+    return {
+        (event.message_id, event.recipient_no)
+        for event in batch
+        if isinstance(event.data, Erased) and _of_a_delivery(event)
+    }

@@ -1,4 +1,4 @@
-"""Housekeeping: months made ahead and dropped when all in them is done, old keys forgotten, deliveries counted."""
+"""Housekeeping: months made ahead, and dropped when all in them is done; what is old or erased forgotten; counts."""
 
 from __future__ import annotations
 
@@ -62,6 +62,8 @@ async def once(pool: Pool, retention: int) -> Unfinished:
     found = {month: what for month, what in past.items() if what}
     _tell(found)
     await stock.forget_keys(pool, KEYS_KEPT)
+    await stock.forget_decisions(pool, datetime(*months.first, 1, tzinfo=UTC))
+    await stock.erase(pool)
     _count(await stock.queued(pool, COUNTED_WITHIN))
     return found
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tracepost import postgres
 from tracepost.months import Month
 from tracepost.postgres import Connection, Pool
 
-KEYS_AT_ONCE = 10_000
+AT_ONCE = 10_000  # rows of one statement
 
 _sql = postgres.load("sender")
 
@@ -43,5 +43,19 @@ async def is_done(connection: Connection, month: Month) -> bool:
 
 async def forget_keys(pool: Pool, age: timedelta) -> None:
     """Delete idempotency keys that are older than that."""
-    while await pool.execute(_sql["forget_keys"], age, KEYS_AT_ONCE) == f"DELETE {KEYS_AT_ONCE}":
+    await _all(pool, "forget_keys", age)
+
+
+async def forget_decisions(pool: Pool, before: datetime) -> None:
+    """Delete what was decided before that time."""
+    await _all(pool, "forget_decisions", before)
+
+
+async def erase(pool: Pool) -> None:
+    """Forget the recipients that are to be erased, of deliveries that are done, and the servers' words about them."""
+    await _all(pool, "erase_recipients")
+
+
+async def _all(pool: Pool, deletion: str, *arguments: object) -> None:
+    while await pool.execute(_sql[deletion], *arguments, AT_ONCE) == f"DELETE {AT_ONCE}":
         pass

@@ -19,17 +19,18 @@ _sql = postgres.load("sender")
 
 
 class Learnt(NamedTuple):
-    """Evidence about an address in normal form."""
+    """Evidence about an address in normal form, which is None once erased."""
 
     address_key: str
-    address: str
+    address: str | None
     evidence: Evidence
 
 
 class Recipient(NamedTuple):
-    """Whom a delivery is for, and whose message it is."""
+    """Whom a delivery is for, the address being None once erased, and whose message it is."""
 
-    address: str
+    address: str | None
+    address_key: str
     app: str
 
 
@@ -74,9 +75,19 @@ class Suppressions:
         rows = await self._pool.fetch(_sql["suppression_recipients"], *zip(*deliveries, strict=True))
         return {(message_id, number): Recipient(*told) for message_id, number, *told in rows}
 
-    async def learn(self, learnt: Sequence[Learnt], erased: Mapping[str, datetime] | None = None) -> None:
-        """Add evidence and erase addresses (by key) as of a time, all or nothing; what is known changes nothing."""
+    async def learn(
+        self,
+        learnt: Sequence[Learnt],
+        erased: Mapping[str, datetime] | None = None,
+        deliveries: Collection[tuple[UUID, int]] = (),
+    ) -> None:
+        """Add evidence and erase addresses (by key) as of a time, all or nothing; what is known changes nothing.
+
+        Of `deliveries` the recipient is forgotten once they are done.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
+            if deliveries:
+                await connection.execute(_sql["put_erasures"], *zip(*sorted(deliveries), strict=True))
             await _put_addresses(connection, learnt, erased or {})
             if erased:
                 await connection.execute(_sql["erase_suppression_evidence"], list(erased))

@@ -38,3 +38,18 @@ WHERE state <> 'done'
 DELETE FROM idempotency_keys
 WHERE ctid = ANY (ARRAY (SELECT ctid FROM idempotency_keys WHERE created_at < now() - $1::interval LIMIT $2))
     AND created_at < now() - $1::interval
+
+-- name: erase_recipients
+-- Of what is done; what is still to be sent needs its address. The request's body went with its last delivery.
+WITH due AS (
+    SELECT e.message_id, e.recipient_no FROM erasures e
+    LEFT JOIN deliveries d USING (message_id, recipient_no)
+    WHERE d.state IS NULL OR d.state = 'done' LIMIT $1
+), erased AS (
+    UPDATE deliveries d SET recipient = '', said = NULL FROM due
+    WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
+)
+DELETE FROM erasures e USING due WHERE e.message_id = due.message_id AND e.recipient_no = due.recipient_no
+
+-- name: forget_decisions
+DELETE FROM decisions WHERE id = ANY (ARRAY (SELECT id FROM decisions WHERE at < $1 ORDER BY at LIMIT $2))

@@ -1,5 +1,6 @@
 -- name: suppression_recipients
-SELECT d.message_id, d.recipient_no, d.recipient, d.app
+-- Without an address once that is erased.
+SELECT d.message_id, d.recipient_no, nullif(d.recipient, ''), d.address_key, d.app
 FROM unnest($1::uuid[], $2::smallint[]) AS asked (message_id, recipient_no)
 JOIN deliveries d USING (message_id, recipient_no)
 
@@ -27,6 +28,9 @@ FROM unnest(
 ) AS new (address_key, id, kind, at, app, message_id, recipient_no, reason, until, words, by, why)
 JOIN suppression_addresses a USING (address_key)
 ON CONFLICT DO NOTHING
+
+-- name: put_erasures
+INSERT INTO erasures SELECT * FROM unnest($1::uuid[], $2::smallint[]) ON CONFLICT DO NOTHING
 
 -- name: erase_suppression_evidence
 UPDATE suppression_evidence e SET words = NULL, why = NULL
