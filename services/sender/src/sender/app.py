@@ -47,15 +47,16 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         await housekeeping.begin(pool, settings.retention_months)
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
         listed = Suppressions(pool)
+        turn = asyncio.Lock()
         sending = Sending(
             queue,
             keyring,
             connections,
             routes,
             settings,
-            Batches(queue.suppressed, postgres.TRANSIENT),
-            Batches(queue.doubt, postgres.TRANSIENT),
-            Batches(queue.settle, postgres.TRANSIENT),
+            Batches(queue.suppressed, postgres.TRANSIENT, turn),
+            Batches(queue.doubt, postgres.TRANSIENT, turn),
+            Batches(queue.settle, postgres.TRANSIENT, turn),
             recorded,
         )
         # Rests are short: when the relay is away all destinations rest, and are wanted soon after it is back.

@@ -167,7 +167,7 @@ class Queue:
     async def renew(self, leased: Iterable[Leased]) -> None:
         """Hold these longer, as far as they are still ours and not in doubt."""
         if held := _held(leased):
-            await self._pool.execute(_sql["renew"], *zip(*held, strict=True), self._lease)
+            await self._pool.execute(_sql["renew"], *zip(*held, strict=True), self._lease, held[0][0], held[-1][0])
 
     async def suppressed(self, asked: Sequence[tuple[str, str]]) -> list[Rejected | None]:
         """For each address key and app: why it is not to be written to, if so."""
@@ -177,14 +177,14 @@ class Queue:
 
     async def doubt(self, leased: Sequence[Leased]) -> list[bool]:
         """Commit that the final dot may be sent; False where the lease is lost, or the address was suppressed."""
-        rows = await self._pool.fetch(_sql["doubt"], *zip(*_held(leased), strict=True), self._doubt)
+        held = _held(leased)
+        rows = await self._pool.fetch(_sql["doubt"], *zip(*held, strict=True), self._doubt, held[0][0], held[-1][0])
         return _answers(leased, rows)
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[bool]:
         """Record outcomes, each with its event; False where the lease is lost: then another records."""
-        rows = await self._pool.fetch(
-            _sql["settle"], *zip(*sorted(map(_settlement, settlements), key=itemgetter(0, 1)), strict=True)
-        )
+        told = sorted(map(_settlement, settlements), key=itemgetter(0, 1))
+        rows = await self._pool.fetch(_sql["settle"], *zip(*told, strict=True), told[0][0], told[-1][0])
         return _answers([each.leased for each in settlements], rows)
 
     @asynccontextmanager

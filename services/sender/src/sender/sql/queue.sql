@@ -121,10 +121,11 @@ UPDATE deliveries d SET state = 'ready', fence = d.fence + (d.state = 'leased'):
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 
 -- name: renew
+-- The bounds tell even a generic plan which partitions to look at; an array would not.
 UPDATE deliveries d SET due_at = now() + $4::interval
 FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
 WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence
-    AND d.state::text = 'leased'
+    AND d.state::text = 'leased' AND d.message_id BETWEEN $5 AND $6
 
 -- name: suppressed
 -- The LIMIT keeps it a look into the index for each: a join would read all suppressions there are.
@@ -142,7 +143,7 @@ CROSS JOIN LATERAL (
 UPDATE deliveries d SET state = 'in_doubt', due_at = now() + $4::interval
 FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
 WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence
-    AND d.state::text = 'leased' AND (
+    AND d.state::text = 'leased' AND d.message_id BETWEEN $5 AND $6 AND (
         SELECT true FROM active_suppressions s
         WHERE s.address_key = d.address_key AND (s.app IS NULL OR s.app = d.app) LIMIT 1
     ) IS NULL
@@ -165,7 +166,7 @@ WITH settled AS (
         $1::uuid[], $2::smallint[], $3::bigint[], $4::delivery_state[], $5::timestamptz[], $6::boolean[], $7::text[],
         $8::boolean[], $9::text[]
     ) AS new (message_id, recipient_no, fence, state, due_at, outcome_unknown, said, final, name)
-    WHERE d.message_id = new.message_id AND d.recipient_no = new.recipient_no AND (
+    WHERE d.message_id = new.message_id AND d.recipient_no = new.recipient_no AND d.message_id BETWEEN $13 AND $14 AND (
         d.fence = new.fence AND d.state IN ('leased', 'in_doubt')
         OR d.fence > new.fence AND new.final AND d.state <> 'done' AND (d.state <> 'in_doubt' OR new.name = 'delivered')
     )
@@ -173,7 +174,7 @@ WITH settled AS (
 ), closed AS (
     UPDATE requests r SET open = r.open - n, body = CASE WHEN r.open > n THEN r.body END
     FROM (SELECT message_id, count(*) AS n FROM settled WHERE state = 'done' GROUP BY message_id) AS done
-    WHERE r.message_id = done.message_id
+    WHERE r.message_id = done.message_id AND r.message_id BETWEEN $13 AND $14
 ), told AS (
     -- A delivery that is known too late to change what is done about it is told all the same.
     INSERT INTO outbox (message_id, name, event)
