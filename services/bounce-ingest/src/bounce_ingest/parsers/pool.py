@@ -1,0 +1,236 @@
+"""Parses mails in processes with limits on time and memory; a mail that breaks one is given up, and harms no other.
+
+Not one of the standard library's executors: they have no limit on a call's time, and a dead process breaks them whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from os import pathsep
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from bounce_ingest.parsers import worker
+from bounce_ingest.parsers.values import Breach, Limits, NoParser, Unparsed
+from tracepost import metrics
+from tracepost.broker.session import pause
+from tracepost.runner import background
+
+log = structlog.get_logger()
+
+MOST_MAILS = 32  # in one batch
+MOST_BYTES = 1024 * 1024  # in one batch; a single larger mail still goes, alone
+START_SECONDS = 30.0
+
+Answer = TypeVar("Answer")
+
+
+class _NotStarted(Exception):
+    pass
+
+
+class _Broken(Exception):
+    def __init__(self, reason: Breach) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(slots=True, eq=False)
+class _Entry(Generic[Answer]):
+    mail: bytes
+    answer: asyncio.Future[Answer | Unparsed]
+    alone: bool = False  # it was in a batch that broke a parser
+
+
+class Parsers(Generic[Answer]):
+    """What waits goes together to the next parser that is free; alone, a mail waits for nothing.
+
+    When a parser breaks, the mails of its batch go again one by one, each with the whole time limit.
+    """
+
+    def __init__(self, understand: Callable[[bytes], Answer], count: int, limits: Limits) -> None:
+        self._understand, self._count, self._limits = understand, count, limits
+        self._waiting: deque[_Entry[Answer]] = deque()
+        self._arrived = asyncio.Event()
+        self._ready: set[_Parser[Answer]] = set()
+        self._fault = "it has not started yet"
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that are ready."""
+        return [parser.pid for parser in self._ready]
+
+    async def parse(self, mail: bytes) -> Answer | Unparsed:
+        """What `understand` answers in a parser, or why the mail is given up; NoParser when there is none."""
+        entry = _Entry[Answer](mail[: self._limits.read], asyncio.get_running_loop().create_future())
+        self._waiting.append(entry)
+        self._arrived.set()
+        return await entry.answer
+
+    async def check(self) -> str | None:
+        """For readiness."""
+        return None if self._ready else f"no parser runs: {self._fault}"
+
+    async def run(self) -> None:
+        """Keep the parsers; runs for ever."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._count):
+                    group.create_task(self._keep())
+        finally:
+            self._refuse("the parsers were stopped")
+
+    async def _keep(self) -> None:
+        """One parser after the other."""
+        failures = 0
+        while True:
+            try:
+                async with _parser(self._understand, self._limits) as parser:
+                    failures = 0
+                    await self._use(parser)
+            except _NotStarted as error:
+                failures += 1
+                self._fault = str(error)
+                log.warning("no parser started", reason=self._fault)
+                if not self._ready:
+                    self._refuse(self._fault)
+                await asyncio.sleep(pause(failures))
+
+    async def _use(self, parser: _Parser[Answer]) -> None:
+        """Until it breaks."""
+        self._ready.add(parser)
+        metrics.PARSERS.inc()
+        try:
+            while await self._go_on(parser):
+                pass
+        finally:
+            self._ready.discard(parser)
+            metrics.PARSERS.dec()
+
+    async def _go_on(self, parser: _Parser[Answer]) -> bool:
+        """One batch; whether the parser can take another."""
+        await self._arrived.wait()
+        if not (batch := self._take()):
+            self._arrived.clear()
+            return True
+        try:
+            answers = await parser.parse([entry.mail for entry in batch])
+            _settle(batch, answers)
+        except _Broken as error:
+            self._fault = f"one {error.reason.replace('_', ' ')}"
+            metrics.PARSERS_BROKEN.labels(error.reason).inc()
+            log.warning("a parser broke", reason=error.reason, mails=len(batch))
+            if len(batch) == 1:
+                _settle(batch, [Unparsed(error.reason)])
+            return False
+        finally:
+            left = [entry for entry in batch if not entry.answer.done()]
+            for entry in left:
+                entry.alone = True
+            self._waiting.extend(left)
+        return True
+
+    def _take(self) -> list[_Entry[Answer]]:
+        """The next batch, leaving out what nobody waits for any more."""
+        batch: list[_Entry[Answer]] = []
+        size = 0
+        while self._waiting and len(batch) < MOST_MAILS and size < MOST_BYTES:
+            entry = self._waiting.popleft()
+            if entry.answer.done():
+                continue
+            if entry.alone and batch:
+                self._waiting.appendleft(entry)
+                break
+            batch.append(entry)
+            size += len(entry.mail)
+            if entry.alone:
+                break
+        return batch
+
+    def _refuse(self, reason: str) -> None:
+        for entry in self._waiting:
+            if not entry.answer.done():
+                entry.answer.set_exception(NoParser(reason))
+        self._waiting.clear()
+
+
+def _settle(batch: Sequence[_Entry[Answer]], answers: Sequence[Answer | Unparsed]) -> None:
+    for entry, answer in zip(batch, answers, strict=True):
+        metrics.PARSED.labels(answer.reason if isinstance(answer, Unparsed) else "answered").inc()
+        if not entry.answer.done():
+            entry.answer.set_result(answer)
+
+
+class _Parser(Generic[Answer]):
+    def __init__(self, child: asyncio.subprocess.Process, seconds: float) -> None:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        self._child, self._in, self._out, self._seconds = child, child.stdin, child.stdout, seconds
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    async def start(self, understand: Callable[[bytes], Answer], memory: int) -> None:
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await self._ask((understand, memory))
+        except TimeoutError:
+            raise _NotStarted(f"it was not ready after {START_SECONDS:g} s") from None
+        except (EOFError, ConnectionError):
+            raise _NotStarted(f"it ended with exit code {await self._child.wait()} while it started") from None
+
+    async def parse(self, mails: Sequence[bytes]) -> Sequence[Answer]:
+        try:
+            async with asyncio.timeout(self._seconds):
+                try:
+                    answers: Sequence[Answer] = await self._ask(mails)
+                    return answers
+                except (EOFError, ConnectionError):
+                    code = await self._child.wait()
+        except TimeoutError:
+            raise _Broken("timed_out") from None
+        raise _Broken("too_much_memory" if code == worker.TOO_MUCH_MEMORY else "died")
+
+    async def _ask(self, question: object) -> Any:
+        self._in.write(pickle.dumps(question, pickle.HIGHEST_PROTOCOL))
+        await self._in.drain()
+        size = int.from_bytes(await self._out.readexactly(8))
+        return pickle.loads(await self._out.readexactly(size))  # noqa: S301 - our own process writes there
+
+
+@asynccontextmanager
+async def _parser(understand: Callable[[bytes], Answer], limits: Limits) -> AsyncIterator[_Parser[Answer]]:
+    """A parser that is ready; it ends with the block, whatever it does. _NotStarted if it cannot be had."""
+    try:
+        child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", worker.__name__),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={"PYTHONPATH": pathsep.join(sys.path)},  # and none of our secrets
+        )
+    except OSError as error:
+        raise _NotStarted(f"it cannot be started: {error}") from error
+    parser = _Parser[Answer](child, limits.seconds)
+    try:
+        await parser.start(understand, limits.memory)
+        yield parser
+    finally:
+        with suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+
+
+@asynccontextmanager
+async def parsing(understand: Callable[[bytes], Answer], count: int, limits: Limits) -> AsyncIterator[Parsers[Answer]]:
+    """So many parsers, until the block ends. `understand` must be a function that another process can import."""
+    parsers = Parsers(understand, count, limits)
+    async with background(parsers.run()):
+        yield parsers
