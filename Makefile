@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults bench returned-mail lint format lock setup clean
+.PHONY: demo test faults fuzz bench returned-mail lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
@@ -14,6 +14,11 @@ test: setup
 # The long form of tests/faults and tests/model; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
 faults: setup
 	@$(BIN)/python -m pytest tests/faults tests/model -m long $(ARGS)
+
+# Looks for mails that break a promise of bounce-ingest, for so many seconds.
+SECONDS ?= 60
+fuzz: setup
+	@$(BIN)/python -m tests.fuzz $(SECONDS)
 
 # ONLY=<pattern> runs the benches of that name, e.g. ONLY=publish or ONLY='consume*'.
 bench: setup
