@@ -12,7 +12,7 @@ from bounce_ingest.report import NotUnderstood
 
 ADDRESSES = {"final_recipient", "original_recipient", "recipients"}  # the fields that hold them
 
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4,}={0,2}\s+)+")
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 _XTEXT = re.compile(rb"\+([0-9A-F]{2})")
 _BESIDE = re.compile(r'[^!-~]|["\\<>]')  # what quoting, folding and decoding may add, remove or replace
 
@@ -58,9 +58,10 @@ def _decoded(mail: bytes) -> Iterator[bytes]:
 
 
 def _from_base64(mail: bytes) -> Iterator[bytes]:
-    for run in _BASE64.findall(mail + b"\n"):
-        letters = re.sub(rb"[\s=]", b"", run)
-        yield binascii.a2b_base64(letters[: len(letters) // 4 * 4])
+    """Everything that may be base64, wherever its groups of four letters begin."""
+    letters = _NOT_BASE64.sub(b"", mail)
+    for start in range(4):
+        yield binascii.a2b_base64(letters[start : start + (len(letters) - start) // 4 * 4])
 
 
 def _plain(text: str) -> str:
