@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import sys
+import time
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +15,12 @@ import pytest
 
 from bounce_ingest.parsers.pool import Parsers, parsing
 from bounce_ingest.parsers.values import Limits, NoParser, Unparsed
+from bounce_ingest.report import understand
 from tests.conftest import ROOT, eventually
 from tests.integration.breaking import obey
 
 MIB = 1024 * 1024
-LIMITS = Limits(seconds=1.0, memory=128 * MIB, read=MIB)
+LIMITS = Limits(seconds=0.7, memory=128 * MIB, read=MIB)
 PATIENT = Limits(seconds=10.0, memory=128 * MIB, read=MIB)
 
 
@@ -25,9 +28,9 @@ async def parse_all(parsers: Parsers[bytes], *mails: bytes) -> list[bytes | Unpa
     return await asyncio.gather(*map(parsers.parse, mails))
 
 
-async def ready(parsers: Parsers[bytes], count: int) -> list[int]:
+async def ready(parsers: Parsers[bytes], count: int, other_than: AbstractSet[int] = frozenset()) -> list[int]:
     async def look() -> bool:
-        return len(parsers.pids) == count
+        return len(parsers.pids) == count and not other_than & {*parsers.pids}
 
     await eventually(look)
     return parsers.pids
@@ -90,6 +93,28 @@ async def test_what_breaks_a_parser_is_given_up_and_the_others_are_not(mail: byt
         assert answers == [b"BEFORE", Unparsed(reason), b"AFTER"]  # type: ignore[arg-type]  # it is one of them
 
 
+@pytest.mark.xfail(strict=True, reason="understand calls every exception unreadable, a lack of memory too")
+async def test_a_mail_that_takes_too_much_memory_is_not_called_unreadable() -> None:
+    async with parsing(understand, 1, Limits(seconds=10.0, memory=128 * MIB, read=64 * MIB)) as parsers:
+        assert await parsers.parse(b"Subject: x\n\n" + bytes(60 * MIB)) == Unparsed("too_much_memory")
+
+
+async def test_a_mail_whose_parser_others_ended_is_parsed_again() -> None:
+    async with parsing(obey, 1, PATIENT) as parsers:
+        (pid,) = await ready(parsers, 1)
+        task = await begun(parsers, b"work slowly")
+        os.kill(pid, signal.SIGKILL)
+        assert await task == b"WORK SLOWLY"
+
+
+async def test_what_came_in_time_counts_though_the_service_stood_still() -> None:
+    async with parsing(obey, 1, LIMITS) as parsers:
+        await ready(parsers, 1)
+        task = await begun(parsers, b"work")
+        time.sleep(LIMITS.seconds + 0.1)  # noqa: ASYNC251 - which is to stand still
+        assert await task == b"WORK"
+
+
 async def test_a_parser_that_hangs_holds_up_none_of_the_others() -> None:
     async with parsing(obey, 2, PATIENT) as parsers:
         await ready(parsers, 2)
@@ -116,25 +141,20 @@ async def test_a_parser_knows_none_of_our_secrets(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_every_parser_killed_under_load_loses_nothing() -> None:
-    mails = [b"work %d" % number for number in range(3_000)]
+    mails = [b"work %d" % number for number in range(1_500)]
     killed: set[int] = set()
     async with parsing(obey, 2, PATIENT) as parsers:
         await ready(parsers, 2)
         load = asyncio.gather(*map(parsers.parse, mails))
         for _ in range(3):
-            for pid in await ready(parsers, 2):
+            for pid in await ready(parsers, 2, other_than=killed):
                 os.kill(pid, signal.SIGKILL)
                 killed.add(pid)
-            await gone(list(killed))
             assert not load.done()
         answers = await load
-        again = await ready(parsers, 2)
-    unparsed = [answer for answer in answers if isinstance(answer, Unparsed)]
-    # A mail that was alone in its parser as that was killed cannot be told from one that killed it.
-    assert len(unparsed) <= len(killed)
-    assert {*answers} - {*unparsed} <= {mail.upper() for mail in mails}
-    assert len(answers) == len(mails)
-    assert not killed & {*again}
+        await ready(parsers, 2, other_than=killed)
+    assert answers == [mail.upper() for mail in mails]
+    await gone([*killed])
 
 
 async def test_a_supervisor_that_ends_the_whole_group_does_not_end_the_parsers() -> None:

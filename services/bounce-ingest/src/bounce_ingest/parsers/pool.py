@@ -46,13 +46,14 @@ class _Broken(Exception):
 class _Entry(Generic[Answer]):
     mail: bytes
     answer: asyncio.Future[Answer | Unparsed]
-    alone: bool = False  # it was in a batch that broke a parser
+    alone: bool = False  # it was in hand when a parser broke
 
 
 class Parsers(Generic[Answer]):
     """What waits goes together to the next parser that is free; alone, a mail waits for nothing.
 
-    When a parser breaks, the mails of its batch go again one by one, each with the whole time limit.
+    When a parser breaks, the mails that it had go again one by one, each with the whole time limit. Who breaks a second
+    one is given up: the first may have been ended by others, or found no answer because the whole machine stood still.
     """
 
     def __init__(self, understand: Callable[[bytes], Answer], count: int, limits: Limits) -> None:
@@ -127,7 +128,7 @@ class Parsers(Generic[Answer]):
             self._fault = f"one {error.reason.replace('_', ' ')}"
             metrics.PARSERS_BROKEN.labels(error.reason).inc()
             log.warning("a parser broke", reason=error.reason, mails=len(batch))
-            if len(batch) == 1:
+            if batch[0].alone:
                 _settle(batch, [Unparsed(error.reason)])
             return False
         finally:

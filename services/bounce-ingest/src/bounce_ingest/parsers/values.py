@@ -19,7 +19,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Unparsed:
-    """The mail, alone in a parser, broke it."""
+    """The mail broke two parsers, the second one alone in it."""
 
     reason: Breach
 
