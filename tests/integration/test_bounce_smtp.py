@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -63,7 +64,9 @@ async def published(url: str, count: int) -> list[AnyEvent]:
 
         async def look() -> bool:
             if message := await queue.get(no_ack=True, fail=False):
-                found.append(events.decode(message.body))
+                body = json.loads(message.body)
+                batch = body if isinstance(body, list) else [body]
+                found.extend(events.decode(json.dumps(each)) for each in batch)
             return len(found) >= count
 
         await eventually(look)

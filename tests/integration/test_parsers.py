@@ -100,11 +100,22 @@ async def test_a_mail_that_takes_too_much_memory_is_not_called_unreadable() -> N
 
 
 async def test_a_mail_whose_parser_others_ended_is_parsed_again() -> None:
-    async with parsing(obey, 1, PATIENT) as parsers:
-        (pid,) = await ready(parsers, 1)
-        task = await begun(parsers, b"work slowly")
-        os.kill(pid, signal.SIGKILL)
-        assert await task == b"WORK SLOWLY"
+    async with parsing(obey, 2, PATIENT) as parsers:
+        killed: set[int] = set()
+        for _ in range(4):  # it may be the one that has nothing to do
+            pids = await ready(parsers, 2, other_than=killed)
+            task = await begun(parsers, b"work")
+            os.kill(pids[0], signal.SIGKILL)
+            killed.add(pids[0])
+            assert await task == b"WORK"
+
+
+async def test_parsers_that_end_while_they_have_nothing_to_do_are_replaced() -> None:
+    async with parsing(obey, 2, PATIENT) as parsers:
+        pids = await ready(parsers, 2)
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        await ready(parsers, 2, other_than={*pids})
 
 
 async def test_what_came_in_time_counts_though_the_service_stood_still() -> None:

@@ -93,7 +93,7 @@ class Parsers(Generic[Answer]):
         failures = 0
         while True:
             try:
-                async with _parser(self._understand, self._limits) as parser:
+                async with _parser(self._understand, self._limits, self._arrived.set) as parser:
                     failures = 0
                     await self._use(parser)
             except _NotStarted as error:
@@ -109,34 +109,35 @@ class Parsers(Generic[Answer]):
         self._ready.add(parser)
         metrics.PARSERS.inc()
         try:
-            while await self._go_on(parser):
-                pass
+            while True:
+                await self._arrived.wait()
+                if parser.has_ended:
+                    raise _Broken("died")
+                if batch := self._take():
+                    await self._hand(parser, batch)
+                else:
+                    self._arrived.clear()
+        except _Broken as error:
+            self._fault = f"one {error.reason.replace('_', ' ')}"
+            metrics.PARSERS_BROKEN.labels(error.reason).inc()
+            log.warning("a parser broke", reason=error.reason)
         finally:
             self._ready.discard(parser)
             metrics.PARSERS.dec()
 
-    async def _go_on(self, parser: _Parser[Answer]) -> bool:
-        """One batch; whether the parser can take another."""
-        await self._arrived.wait()
-        if not (batch := self._take()):
-            self._arrived.clear()
-            return True
+    async def _hand(self, parser: _Parser[Answer], batch: Sequence[_Entry[Answer]]) -> None:
         try:
-            answers = await parser.parse([entry.mail for entry in batch])
-            _settle(batch, answers)
+            _settle(batch, await parser.parse([entry.mail for entry in batch]))
         except _Broken as error:
-            self._fault = f"one {error.reason.replace('_', ' ')}"
-            metrics.PARSERS_BROKEN.labels(error.reason).inc()
-            log.warning("a parser broke", reason=error.reason, mails=len(batch))
             if batch[0].alone:
                 _settle(batch, [Unparsed(error.reason)])
-            return False
+            raise
         finally:
-            left = [entry for entry in batch if not entry.answer.done()]
-            for entry in left:
-                entry.alone = True
-            self._waiting.extend(left)
-        return True
+            for entry in batch:
+                if not entry.answer.done():
+                    entry.alone = True
+                    self._waiting.append(entry)
+                    self._arrived.set()
 
     def _take(self) -> list[_Entry[Answer]]:
         """The next batch, leaving out what nobody waits for any more."""
@@ -179,6 +180,10 @@ class _Parser(Generic[Answer]):
     def pid(self) -> int:
         return self._child.pid
 
+    @property
+    def has_ended(self) -> bool:
+        return self._child.returncode is not None
+
     async def start(self, understand: Callable[[bytes], Answer], memory: int) -> None:
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -208,8 +213,10 @@ class _Parser(Generic[Answer]):
 
 
 @asynccontextmanager
-async def _parser(understand: Callable[[bytes], Answer], limits: Limits) -> AsyncIterator[_Parser[Answer]]:
-    """A parser that is ready; it ends with the block, whatever it does. _NotStarted if it cannot be had."""
+async def _parser(
+    understand: Callable[[bytes], Answer], limits: Limits, ended: Callable[[], None]
+) -> AsyncIterator[_Parser[Answer]]:
+    """A parser that is ready, whose end is told; it ends with the block. _NotStarted if it cannot be had."""
     try:
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", worker.__name__),
@@ -219,6 +226,8 @@ async def _parser(understand: Callable[[bytes], Answer], limits: Limits) -> Asyn
         )
     except OSError as error:
         raise _NotStarted(f"it cannot be started: {error}") from error
+    watch = asyncio.create_task(child.wait())
+    watch.add_done_callback(lambda _: ended())
     parser = _Parser[Answer](child, limits.seconds)
     try:
         await parser.start(understand, limits.memory)
@@ -226,7 +235,7 @@ async def _parser(understand: Callable[[bytes], Answer], limits: Limits) -> Asyn
     finally:
         with suppress(ProcessLookupError):
             child.kill()
-        await child.wait()
+        await watch
 
 
 @asynccontextmanager
