@@ -63,7 +63,7 @@ async def published(url: str, count: int) -> list[AnyEvent]:
         found: list[AnyEvent] = []
 
         async def look() -> bool:
-            if message := await queue.get(no_ack=True, fail=False):
+            while message := await queue.get(no_ack=True, fail=False):
                 body = json.loads(message.body)
                 batch = body if isinstance(body, list) else [body]
                 found.extend(events.decode(json.dumps(each)) for each in batch)

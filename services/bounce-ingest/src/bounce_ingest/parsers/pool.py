@@ -1,24 +1,21 @@
-"""Parses mails in processes with limits on time and memory; a mail that breaks one is given up, and harms no other.
+"""Shares mails out among parsers; a mail that breaks them is given up, and harms no other.
 
-Not one of the standard library's executors: they have no limit on a call's time, and a dead process breaks them whole.
+The standard library's executors do not serve: they have no limit on a call's time, and one dead process breaks all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import pickle
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from os import pathsep
-from typing import Any, Generic, TypeVar
+from typing import Generic
 
 import structlog
 
-from bounce_ingest.parsers import worker
-from bounce_ingest.parsers.values import Breach, Limits, NoParser, Unparsed
+from bounce_ingest.parsers.process import Answer, Broken, NotStarted, Parser, started
+from bounce_ingest.parsers.values import Limits, NoParser, Unparsed
 from tracepost import metrics
 from tracepost.broker.session import pause
 from tracepost.runner import background
@@ -27,19 +24,6 @@ log = structlog.get_logger()
 
 MOST_MAILS = 32  # in one batch
 MOST_BYTES = 1024 * 1024  # in one batch; a single larger mail still goes, alone
-START_SECONDS = 30.0
-
-Answer = TypeVar("Answer")
-
-
-class _NotStarted(Exception):
-    pass
-
-
-class _Broken(Exception):
-    def __init__(self, reason: Breach) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +44,7 @@ class Parsers(Generic[Answer]):
         self._understand, self._count, self._limits = understand, count, limits
         self._waiting: deque[_Entry[Answer]] = deque()
         self._arrived = asyncio.Event()
-        self._ready: set[_Parser[Answer]] = set()
+        self._ready: set[Parser[Answer]] = set()
         self._fault = "it has not started yet"
 
     @property
@@ -93,10 +77,10 @@ class Parsers(Generic[Answer]):
         failures = 0
         while True:
             try:
-                async with _parser(self._understand, self._limits, self._arrived.set) as parser:
+                async with started(self._understand, self._limits, self._arrived.set) as parser:
                     failures = 0
                     await self._use(parser)
-            except _NotStarted as error:
+            except NotStarted as error:
                 failures += 1
                 self._fault = str(error)
                 log.warning("no parser started", reason=self._fault)
@@ -104,7 +88,7 @@ class Parsers(Generic[Answer]):
                     self._refuse(self._fault)
                 await asyncio.sleep(pause(failures))
 
-    async def _use(self, parser: _Parser[Answer]) -> None:
+    async def _use(self, parser: Parser[Answer]) -> None:
         """Until it breaks."""
         self._ready.add(parser)
         metrics.PARSERS.inc()
@@ -112,12 +96,12 @@ class Parsers(Generic[Answer]):
             while True:
                 await self._arrived.wait()
                 if parser.has_ended:
-                    raise _Broken("died")
+                    raise Broken("died")
                 if batch := self._take():
                     await self._hand(parser, batch)
                 else:
                     self._arrived.clear()
-        except _Broken as error:
+        except Broken as error:
             self._fault = f"one {error.reason.replace('_', ' ')}"
             metrics.PARSERS_BROKEN.labels(error.reason).inc()
             log.warning("a parser broke", reason=error.reason)
@@ -125,10 +109,10 @@ class Parsers(Generic[Answer]):
             self._ready.discard(parser)
             metrics.PARSERS.dec()
 
-    async def _hand(self, parser: _Parser[Answer], batch: Sequence[_Entry[Answer]]) -> None:
+    async def _hand(self, parser: Parser[Answer], batch: Sequence[_Entry[Answer]]) -> None:
         try:
             _settle(batch, await parser.parse([entry.mail for entry in batch]))
-        except _Broken as error:
+        except Broken as error:
             if batch[0].alone:
                 _settle(batch, [Unparsed(error.reason)])
             raise
@@ -168,74 +152,6 @@ def _settle(batch: Sequence[_Entry[Answer]], answers: Sequence[Answer | Unparsed
         metrics.PARSED.labels(answer.reason if isinstance(answer, Unparsed) else "answered").inc()
         if not entry.answer.done():
             entry.answer.set_result(answer)
-
-
-class _Parser(Generic[Answer]):
-    def __init__(self, child: asyncio.subprocess.Process, seconds: float) -> None:
-        assert child.stdin is not None
-        assert child.stdout is not None
-        self._child, self._in, self._out, self._seconds = child, child.stdin, child.stdout, seconds
-
-    @property
-    def pid(self) -> int:
-        return self._child.pid
-
-    @property
-    def has_ended(self) -> bool:
-        return self._child.returncode is not None
-
-    async def start(self, understand: Callable[[bytes], Answer], memory: int) -> None:
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                await self._ask((understand, memory))
-        except TimeoutError:
-            raise _NotStarted(f"it was not ready after {START_SECONDS:g} s") from None
-        except (EOFError, ConnectionError):
-            raise _NotStarted(f"it ended with exit code {await self._child.wait()} while it started") from None
-
-    async def parse(self, mails: Sequence[bytes]) -> Sequence[Answer]:
-        try:
-            async with asyncio.timeout(self._seconds):
-                try:
-                    answers: Sequence[Answer] = await self._ask(mails)
-                    return answers
-                except (EOFError, ConnectionError):
-                    code = await self._child.wait()
-        except TimeoutError:
-            raise _Broken("timed_out") from None
-        raise _Broken("too_much_memory" if code == worker.TOO_MUCH_MEMORY else "died")
-
-    async def _ask(self, question: object) -> Any:
-        self._in.write(pickle.dumps(question, pickle.HIGHEST_PROTOCOL))
-        await self._in.drain()
-        size = int.from_bytes(await self._out.readexactly(8))
-        return pickle.loads(await self._out.readexactly(size))  # noqa: S301 - our own process writes there
-
-
-@asynccontextmanager
-async def _parser(
-    understand: Callable[[bytes], Answer], limits: Limits, ended: Callable[[], None]
-) -> AsyncIterator[_Parser[Answer]]:
-    """A parser that is ready, whose end is told; it ends with the block. _NotStarted if it cannot be had."""
-    try:
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", worker.__name__),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={"PYTHONPATH": pathsep.join(sys.path)},  # and none of our secrets
-        )
-    except OSError as error:
-        raise _NotStarted(f"it cannot be started: {error}") from error
-    watch = asyncio.create_task(child.wait())
-    watch.add_done_callback(lambda _: ended())
-    parser = _Parser[Answer](child, limits.seconds)
-    try:
-        await parser.start(understand, limits.memory)
-        yield parser
-    finally:
-        with suppress(ProcessLookupError):
-            child.kill()
-        await watch
 
 
 @asynccontextmanager
