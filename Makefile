@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults bench lint format lock setup clean
+.PHONY: demo test faults fuzz bench returned-mail lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
@@ -15,9 +15,18 @@ test: setup
 faults: setup
 	@$(BIN)/python -m pytest tests/faults tests/model -m long $(ARGS)
 
+# Looks for mails that break a promise of bounce-ingest, for so many seconds.
+SECONDS ?= 60
+fuzz: setup
+	@$(BIN)/python -m tests.fuzz $(SECONDS)
+
 # ONLY=<pattern> runs the benches of that name, e.g. ONLY=publish or ONLY='consume*'.
 bench: setup
 	@$(BIN)/python -m tests.bench $(ONLY)
+
+# Has Debian's mail servers write the reports of tests/data/returned anew; needs root.
+returned-mail: setup
+	@$(BIN)/python -m tests.returned_mail $(ARGS)
 
 lint: setup
 	$(BIN)/ruff format --check

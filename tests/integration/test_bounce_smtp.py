@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from uuid import UUID
 
 import aio_pika
@@ -11,13 +14,19 @@ import aiosmtplib
 import pytest
 from uuid_utils.compat import uuid7
 
+from bounce_ingest import smtp
 from bounce_ingest.app import service
+from bounce_ingest.parsers.pool import parsing
+from bounce_ingest.parsers.values import NoParser
+from bounce_ingest.receive import receive
 from bounce_ingest.settings import BounceIngestSettings
 from local_stack.processes import free_port
 from local_stack.reports import delivery_report, feedback_report
 from tests.conftest import eventually
+from tests.integration.breaking import understand_or_die
 from tests.proxy import proxied
 from tracepost import events, tokens, topology
+from tracepost.broker import publishing
 from tracepost.events import AnyEvent, Bounced, Complained
 from tracepost.http import Check
 from tracepost.tokens import Keyring
@@ -26,21 +35,17 @@ DOMAIN = "bounces.example.test"
 ORIGINAL = b"From: s@example.test\r\nMessage-ID: <x@example.test>\r\n\r\nHello\r\n"
 
 
+def settings_for(amqp_url: str, token_keys: str, **more: object) -> BounceIngestSettings:
+    own = {"amqp_url": amqp_url, "token_keys": token_keys, "smtp_port": free_port(), "bounce_domain": DOMAIN}
+    return BounceIngestSettings.model_validate({**own, **more})
+
+
 @asynccontextmanager
 async def serving(amqp_url: str, token_keys: str, confirm_within: float = 10) -> AsyncIterator[int]:
-    port = free_port()
-    settings = BounceIngestSettings.model_validate(
-        {
-            "amqp_url": amqp_url,
-            "token_keys": token_keys,
-            "smtp_port": port,
-            "bounce_domain": DOMAIN,
-            "confirm_within": confirm_within,
-        }
-    )
+    settings = settings_for(amqp_url, token_keys, confirm_within=confirm_within)
     checks: dict[str, Check] = {}
     async with service(settings, checks):
-        yield port
+        yield settings.smtp_port
 
 
 async def send(port: int, mail: bytes, *recipients: str) -> None:
@@ -58,8 +63,10 @@ async def published(url: str, count: int) -> list[AnyEvent]:
         found: list[AnyEvent] = []
 
         async def look() -> bool:
-            if message := await queue.get(no_ack=True, fail=False):
-                found.append(events.decode(message.body))
+            while message := await queue.get(no_ack=True, fail=False):
+                body = json.loads(message.body)
+                batch = body if isinstance(body, list) else [body]
+                found.extend(events.decode(json.dumps(each)) for each in batch)
             return len(found) >= count
 
         await eventually(look)
@@ -108,6 +115,40 @@ async def test_without_a_confirm_the_answer_is_451(broker: str, token_keys: str,
         await send(port, report, path)
     found = await published(broker, 2)
     assert len({each.id for each in found}) == 1  # the same mail again is the same event
+
+
+async def test_a_mail_that_breaks_its_parser_is_kept_and_answered_250(
+    broker: str, token_keys: str, keyring: Keyring
+) -> None:
+    settings = settings_for(broker, token_keys)
+    report = delivery_report(ORIGINAL, "", "r@example.test", "5.1.1", "550 5.1.1 User unknown")
+    paths = [return_path(keyring, uuid7()) for _ in range(6)]
+    async with (
+        publishing(broker) as publisher,
+        parsing(understand_or_die, 1, settings.limits()) as parsers,
+        smtp.serving(
+            settings,
+            smtp.ReturnPaths(DOMAIN, keyring, partial(receive, parsers.parse, publisher, keyring)),
+        ),
+    ):
+        mails = [report, report, b"die\r\n", report, report, report]
+        await asyncio.gather(*(send(settings.smtp_port, *each) for each in zip(mails, paths, strict=True)))
+    assert {type(each.data) for each in await published(broker, 5)} == {Bounced}
+    async with await aio_pika.connect(broker) as connection, connection.channel() as channel:
+        message = await (await channel.get_queue(topology.DEAD)).get(no_ack=True)
+    assert message.body == b"die\r\n"
+    assert (message.headers["tracepost-code"], message.headers["tracepost-reason"]) == ("not-understood", "died")
+
+
+async def test_without_a_parser_the_answer_is_451(token_keys: str, keyring: Keyring) -> None:
+    async def refuse(*_: object) -> None:
+        raise NoParser("none can be started")
+
+    settings = settings_for("amqp://127.0.0.1", token_keys)
+    async with smtp.serving(settings, smtp.ReturnPaths(DOMAIN, keyring, refuse)):
+        with pytest.raises(aiosmtplib.SMTPDataError) as refused:
+            await send(settings.smtp_port, ORIGINAL, return_path(keyring, uuid7()))
+    assert refused.value.code == 451
 
 
 async def test_what_is_not_understood_is_kept(broker: str, token_keys: str, keyring: Keyring) -> None:

@@ -22,7 +22,7 @@ PURE = {
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     *("sender.listing", "sender.operating"),
     "pixel.verdict",
-    *("bounce_ingest.report", "bounce_ingest.facts"),
+    *("bounce_ingest.report", "bounce_ingest.facts", "bounce_ingest.parsers.values"),
     *(
         "status_store.fold",
         "status_store.standing",
@@ -44,7 +44,7 @@ ADAPTERS = {
         "sender.suppression_store",
         "sender.control_store",
     ),
-    *("bounce_ingest.smtp", "status_store.store"),
+    *("bounce_ingest.smtp", "bounce_ingest.parsers", "status_store.store"),
 }
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.

@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 from pydantic import ValidationError
 
+from bounce_ingest.parsers.values import Limits
 from bounce_ingest.settings import BounceIngestSettings
 from pixel.settings import PixelSettings
 from sender.settings import SenderSettings
@@ -267,3 +268,20 @@ def test_trusted_proxies_are_a_list_of_networks(environment: Set) -> None:
 def test_a_list_may_have_spaces(environment: Set) -> None:
     environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.0/24")
     assert len(PixelSettings().trusted_proxies) == 2
+
+
+def test_a_parser_has_room_for_what_it_reads(environment: Set) -> None:
+    environment(BOUNCE_DOMAIN="bounces.example", PARSE_BYTES=str(32 * 1024 * 1024))
+    assert explained(BounceIngestSettings) == (
+        "Value error, PARSE_MEMORY is 536870912: for PARSE_BYTES set it to 1140850688 or more"
+    )
+    environment(PARSE_MEMORY="1140850688")
+    assert BounceIngestSettings().limits() == Limits(seconds=10.0, memory=1140850688, read=32 * 1024 * 1024)
+
+
+def test_parsing_needs_at_least_one_parser(environment: Set) -> None:
+    environment(BOUNCE_DOMAIN="bounces.example", PARSERS="0", PARSE_SECONDS="0", PARSE_MEMORY="1000000")
+    told = explained(BounceIngestSettings)
+    assert "TRACEPOST_BOUNCE_INGEST_PARSERS: Input should be greater than or equal to 1" in told
+    assert "TRACEPOST_BOUNCE_INGEST_PARSE_SECONDS: Input should be greater than 0" in told
+    assert "TRACEPOST_BOUNCE_INGEST_PARSE_MEMORY: Input should be greater than or equal to 134217728" in told

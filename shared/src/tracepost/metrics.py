@@ -30,6 +30,9 @@ PIXELS = Counter("tracepost_pixel_requests_total", "Pixel requests by verdict", 
 OPENS_LOST = Counter("tracepost_pixel_opens_lost_total", "Opens that could not be published")
 
 REPORTS = Counter("tracepost_reports_total", "Returned mails and complaints by kind and result", ["kind", "result"])
+PARSED = Counter("tracepost_parsed_mails_total", "Returned mails that a parser answered or broke on", ["result"])
+PARSERS = Gauge("tracepost_parsers", "Parser processes that are ready")
+PARSERS_BROKEN = Counter("tracepost_parsers_broken_total", "Parser processes that broke on a mail", ["reason"])
 
 FOLD_BATCH = Histogram(
     "tracepost_fold_batch_events", "Events in one fold transaction", buckets=(1, 10, 50, 100, 500, 1000, 5000)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import structlog
 from aio_pika import Message
 
 from bounce_ingest.facts import facts
-from bounce_ingest.report import AutoReply, DeliveryReport, FeedbackReport, NotUnderstood, Report, understand
+from bounce_ingest.parsers.values import Unparsed
+from bounce_ingest.report import AutoReply, DeliveryReport, FeedbackReport, NotUnderstood, Report
 from tracepost import crash, metrics
 from tracepost.broker import Publisher
 from tracepost.tokens import Claim, Keyring
@@ -17,21 +19,23 @@ from tracepost.topology import DEAD
 
 log = structlog.get_logger()
 
+Parse = Callable[[bytes], Awaitable[Report | Unparsed]]
 
-async def receive(publisher: Publisher, keyring: Keyring, claim: Claim, mail: bytes) -> None:
+
+async def receive(parse: Parse, publisher: Publisher, keyring: Keyring, claim: Claim, mail: bytes) -> None:
     """Return when the broker has confirmed all that the mail says of the delivery; NotConfirmed if it has not."""
-    report = await asyncio.to_thread(understand, mail)
-    told = facts(report, claim, keyring, mail)
+    report = await parse(mail)
+    told = [] if isinstance(report, Unparsed) else facts(report, claim, keyring, mail)
     crash.point("bounce-ingest.before-publish")
     await asyncio.gather(*(publisher.publish(each) for each in told))
-    if isinstance(report, NotUnderstood):
+    if isinstance(report, NotUnderstood | Unparsed):
         await publisher.send(_kept(claim, mail, report.reason), DEAD, "bounce-ingest.smtp")
     crash.point("bounce-ingest.confirmed")
     metrics.REPORTS.labels(_kind(report), "told" if told else "nothing-told").inc()
     log.info("report", kind=_kind(report), message_id=claim.message_id, told=[each.name for each in told])
 
 
-def _kind(report: Report) -> str:
+def _kind(report: Report | Unparsed) -> str:
     match report:
         case DeliveryReport():
             return "delivery-report"
@@ -39,7 +43,7 @@ def _kind(report: Report) -> str:
             return "feedback-report"
         case AutoReply():
             return "auto-reply"
-        case NotUnderstood():
+        case NotUnderstood() | Unparsed():
             return "not-understood"
 
 

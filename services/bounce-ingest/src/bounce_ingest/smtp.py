@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from bounce_ingest.parsers.values import NoParser
 from bounce_ingest.settings import BounceIngestSettings
 from tracepost import tokens
 from tracepost.broker import NotConfirmed, Unroutable
@@ -50,7 +51,7 @@ class ReturnPaths:
             for address in dict.fromkeys(envelope.rcpt_tos):
                 if claim := self._claim(address):
                     await self._receive(claim, envelope.content)
-        except (NotConfirmed, Unroutable) as error:
+        except (NotConfirmed, Unroutable, NoParser) as error:
             log.warning("report refused for now", reason=str(error))
             return "451 4.3.0 cannot keep this now, try again later"
         finally:

@@ -1,0 +1,30 @@
+"""Debian's OpenSMTPD, with waits of seconds in place of hours."""
+
+from __future__ import annotations
+
+from tests.returned_mail.machine import Machine
+from tests.returned_mail.net import OWN_DOMAIN, SERVER, SERVER_NAME
+
+PACKAGE = "opensmtpd"
+VERSION = ("/usr/sbin/smtpd", "-h")
+START = ("/usr/sbin/smtpd", "-d", "-v")
+NUDGE = ("/usr/sbin/smtpctl", "schedule", "all")
+
+CONFIGURATION = f"""\
+queue ttl 8s
+bounce warn-interval 2s
+table forwards {{ forwarded = "unknown@customer.example" }}
+listen on {SERVER} port 25 hostname {SERVER_NAME}
+action "local" mbox virtual <forwards>
+action "relay" relay helo {SERVER_NAME}
+match from any for domain {OWN_DOMAIN} action "local"
+match from any for any action "relay"
+"""
+
+
+def prepare(made: Machine) -> None:
+    """Its configuration and its folders."""
+    made.write("/etc/smtpd.conf", CONFIGURATION)
+    made.folder("/var/lib/opensmtpd/empty")
+    made.folder("/var/empty")
+    made.folder("/var/spool/smtpd", mode=0o711)
