@@ -1,0 +1,73 @@
+"""Makes opens safe: at the broker, or where that takes too long in the spool, from which they go there later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import structlog
+
+from pixel.spool import Spool, Taken
+from tracepost import crash
+from tracepost.broker import NotConfirmed, Publisher, Unroutable
+
+log = structlog.get_logger()
+
+KEY = "opened"
+PAUSE = 0.5  # between looks at the spool
+DRAIN_SECONDS = 30.0  # nobody waits for these confirms
+AT_ONCE = 500  # events; so what comes in meanwhile waits for one message more at most
+
+
+def keep(publisher: Publisher, spool: Spool, open_: bytes, safe: Callable[[], None]) -> None:
+    """Call `safe` when the broker has confirmed the event or, at the publisher's time limit, the spool holds it."""
+    crash.point("pixel.before-publish")
+    if publisher.session.fault:
+        spool.append(open_, safe)
+    else:
+        publisher.submit(open_, KEY, partial(_published, spool, open_, safe))
+
+
+def _published(spool: Spool, open_: bytes, safe: Callable[[], None], error: Exception | None) -> None:
+    if error is None:
+        crash.point("pixel.confirmed")
+        safe()
+    else:
+        spool.append(open_, safe)
+
+
+async def drain(publisher: Publisher, spool: Spool) -> None:
+    """Publish what is in the spool whenever the broker is there; runs for ever."""
+    while True:
+        taken = None if publisher.session.fault else await spool.take()
+        if taken is None:
+            await asyncio.sleep(PAUSE)
+        elif await _drained(publisher, spool, taken):
+            log.info("spool file drained", file=taken.path.name, opens=len(taken.bodies))
+        else:
+            await asyncio.sleep(PAUSE)
+
+
+async def _drained(publisher: Publisher, spool: Spool, taken: Taken) -> bool:
+    """Whether all of it was confirmed; if not, all is published again some day, with the same ids."""
+    done = False
+    try:
+        for start in range(0, len(taken.bodies), AT_ONCE):
+            await _publish(publisher, taken.bodies[start : start + AT_ONCE])
+        done = True
+    except (NotConfirmed, Unroutable) as error:
+        log.warning("spool file not drained", file=taken.path.name, reason=str(error))
+    finally:
+        if not done:
+            spool.give_back(taken)
+    if done:
+        await spool.remove(taken)
+    return done
+
+
+async def _publish(publisher: Publisher, bodies: Sequence[bytes]) -> None:
+    publishing = [publisher.publish_encoded(body, KEY, timeout=DRAIN_SECONDS) for body in bodies]
+    for result in await asyncio.gather(*publishing, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
