@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,7 +14,7 @@ from uuid import UUID
 import aio_pika
 import aiohttp
 
-from local_stack.processes import free_port
+from local_stack.processes import Process, free_port, running, wait_for_port
 from local_stack.stack import HOST
 from pixel.answers import GIF
 from pixel.app import service
@@ -42,6 +45,42 @@ async def serving(amqp_url: str, token_keys: str, spool: Path, **told: Any) -> A
         if amqp_url != NOWHERE:
             await eventually(connected)
         yield f"http://{HOST}:{settings.port}"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A pixel as a process of its own."""
+
+    url: str
+    admin: str
+    process: Process
+
+    async def ready(self) -> bool:
+        """Whether it says so."""
+        with suppress(aiohttp.ClientConnectionError):
+            async with aiohttp.ClientSession() as session, session.get(f"{self.admin}/readyz") as response:
+                return response.status == 200
+        return False
+
+    async def counted(self, sample: str) -> float:
+        """What its metrics say."""
+        async with aiohttp.ClientSession() as session, session.get(f"{self.admin}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        found = [float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == sample]
+        assert len(found) < 2, f"{sample} is told {len(found)} times"
+        return sum(found)
+
+
+@asynccontextmanager
+async def started(amqp_url: str, token_keys: str, folder: Path, **told: object) -> AsyncIterator[Running]:
+    """A pixel as a process of its own, which listens but need not be ready; its log and its spool are in the folder."""
+    port, admin = free_port(), free_port()
+    told = {"PORT": port, "ADMIN_PORT": admin, "SPOOL": folder / "spool"} | told
+    env = os.environ | {f"TRACEPOST_PIXEL_{name}": str(value) for name, value in told.items()}
+    env |= {"TRACEPOST_AMQP_URL": amqp_url, "TRACEPOST_TOKEN_KEYS": token_keys}
+    async with running("pixel", [sys.executable, "-m", "pixel"], env=env, log=folder / "pixel.log") as process:
+        await wait_for_port(HOST, port, process, timeout=30)
+        yield Running(f"http://{HOST}:{port}", f"http://{HOST}:{admin}", process)
 
 
 def path(keyring: Keyring, message_id: UUID, recipient_no: int = 0, flags: int = tokens.TRACK_FULL) -> str:

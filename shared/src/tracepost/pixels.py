@@ -12,7 +12,7 @@ _IMAGE = re.compile(r"<img\b[^<>]*+>", re.IGNORECASE)
 def strip_pixels(html: str) -> str:
     """The HTML without the images of our pixels, all else as it was.
 
-    For the copy of a sent mail that a help desk keeps or quotes: loaded from there, a pixel would tell of a reader who is
+    For the copy of a sent mail that a help desk keeps or quotes: loaded from there, a pixel tells of a reader who is
     our own agent.
     """
     return _IMAGE.sub(_kept, html) if "/o/" in html else html

@@ -47,6 +47,7 @@ class _Worker:
             await asyncio.sleep(PAUSE)
 
     async def _run(self) -> None:
+        """From its start to its end; on being cancelled we let it finish its work."""
         ours, theirs = socket.socketpair()
         with theirs:
             files = self._listening.fileno(), theirs.fileno()
@@ -54,36 +55,37 @@ class _Worker:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "pixel"), env=environment, pass_fds=files
             )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=MOST_REPORT_BYTES)
         try:
-            await self._listen(ours, process.pid)
+            await self._listen(reader, process.pid)
             with suppress(ProcessLookupError):
                 process.kill()  # whether it is dead or stands still
         except asyncio.CancelledError:
-            with suppress(ProcessLookupError):
-                process.terminate()
+            writer.write_eof()  # no signal: it may have got one already, and the second one kills
             raise
         finally:
             code = await process.wait()
+            writer.close()
             self._sums.gone(process.pid)
             log.info("worker ended", worker=self._number, pid=process.pid, exit_code=code)
 
-    async def _listen(self, line: socket.socket, pid: int) -> None:
+    async def _listen(self, reader: asyncio.StreamReader, pid: int) -> None:
         """Take its reports until it ends or stands still."""
-        reader, writer = await asyncio.open_connection(sock=line, limit=MOST_REPORT_BYTES)
-        try:
-            while True:
+        while True:
+            try:
                 async with asyncio.timeout(STANDS_STILL):
                     report = await reader.readline()
-                if not report:
-                    return
-                told = from_json(report)
-                self._sums.tell(pid, told["samples"])
-                faults = [f"{name}: {fault}" for name, fault in told["checks"].items() if fault]
-                self._fault = "; ".join(faults) or (None if told["checks"] else "starts")
-        except TimeoutError:
-            log.error("worker stands still", worker=self._number, pid=pid, seconds=STANDS_STILL)
-        finally:
-            writer.close()
+            except TimeoutError:
+                log.error("worker stands still", worker=self._number, pid=pid, seconds=STANDS_STILL)
+                return
+            except ConnectionError:
+                return
+            if not report:
+                return
+            told = from_json(report)
+            self._sums.tell(pid, told["samples"])
+            faults = [f"{name}: {fault}" for name, fault in told["checks"].items() if fault]
+            self._fault = "; ".join(faults) or (None if told["checks"] else "starts")
 
 
 @asynccontextmanager
@@ -111,7 +113,7 @@ def _listening(settings: PixelSettings) -> socket.socket:
 
 @asynccontextmanager
 async def reporting(line: int, checks: Checks) -> AsyncIterator[None]:
-    """Of a worker: tell the parent how it is, every second, and stop when the parent is gone."""
+    """Of a worker: tell the parent how it is, every second, and stop when the parent says so or is gone."""
     reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=line))
 
     async def report() -> None:
@@ -121,7 +123,8 @@ async def reporting(line: int, checks: Checks) -> AsyncIterator[None]:
 
     async def follow() -> None:
         await reader.read()
-        os.kill(os.getpid(), signal.SIGTERM)
+        if "draining" not in checks:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async with background(follow()), background(report()):
         yield
