@@ -110,9 +110,14 @@ def form(kind: Kind = "pixel", *, body: bool = True, keep: bool = True) -> bytes
 
 
 def test_the_image_is_one_transparent_pixel() -> None:
-    assert GIF.startswith(b"GIF89a\x01\x00\x01\x00")
-    assert b"\x21\xf9\x04\x01" in GIF  # the graphic control extension says that one colour is transparent
-    assert GIF.endswith(b";")
+    size, colours, control, image, end = GIF[6:13], GIF[13:19], GIF[19:27], GIF[27:-1], GIF[-1:]
+    assert GIF.startswith(b"GIF89a")
+    assert size == b"\x01\x00\x01\x00\x80\x00\x00"  # one by one, with a table of two colours
+    assert len(colours) == 6
+    assert control == b"\x21\xf9\x04\x01\x00\x00\x00\x00"  # colour 0 is transparent
+    assert image[:10] == b"\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00"
+    assert image[10:] == b"\x02\x02" + (0b101_000_100).to_bytes(2, "little") + b"\x00"
+    assert end == b";"
 
 
 def test_every_answer_is_small_and_says_its_length() -> None:

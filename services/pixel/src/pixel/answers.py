@@ -6,8 +6,8 @@ import base64
 from email.utils import formatdate
 from typing import Literal, NamedTuple
 
-# One transparent pixel: a whole GIF89a (RFC 2046 image/gif) of one colour, which decoders of every age show.
-GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
+# One transparent pixel, whole: the one byte that most such images lack is the end of its only row.
+GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAICRAEAOw==")
 # Gmail's proxy fetches again at the next open when it may not store.
 HEADERS = {
     "Cache-Control": "no-store, no-cache, must-revalidate, private, max-age=0",
