@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from pixel.answers import GIF, Form, Kind, answers
 from pixel.http1.connection import MOST_BYTES, MOST_PENDING, MOST_URL, Connection, House, Request
+from pixel.http1.wire import Wire
 from tests.unit.samples import modest
 
 ANSWERS = answers(0)
@@ -21,34 +21,29 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
 GET = b"GET /o/x.gif HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-class Wire(asyncio.Transport):
-    """The transport, as far as a connection uses it."""
+@dataclass
+class Line:
+    """The wire, as far as a connection uses it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent, self.closed, self.paused = b"", False, 0
+    sent: bytes = b""
+    closed: bool = False
+    lingers: bool = False
+    paused: bool = False
 
-    def write(self, data: Any) -> None:
+    def write(self, data: bytes) -> None:
         assert not self.closed
         self.sent += data
 
     def close(self) -> None:
         self.closed = True
 
-    def abort(self) -> None:
-        self.closed = True
+    abort = close
 
-    def is_closing(self) -> bool:
-        return self.closed
+    def linger(self) -> None:
+        self.closed = self.lingers = True
 
-    def pause_reading(self) -> None:
-        self.paused += 1
-
-    def resume_reading(self) -> None:
-        self.paused -= 1
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 1) if name == "peername" else default
+    def pause(self, paused: bool) -> None:
+        self.paused = paused
 
 
 @dataclass
@@ -60,9 +55,6 @@ class Rooms:
     answers: dict[Form, bytes] = field(default_factory=lambda: ANSWERS)
     stopping: bool = False
     calls: list[str] = field(default_factory=list)
-
-    def entered(self, _: Connection) -> None:
-        self.calls.append("entered")
 
     def busy(self, _: Connection) -> None:
         self.calls.append("busy")
@@ -81,12 +73,11 @@ class Client:
     at_once: bool = True
     asked: list[Request] = field(default_factory=list)
     pending: list[Callable[[Kind], None]] = field(default_factory=list)
-    wire: Wire = field(default_factory=Wire)
+    wire: Line = field(default_factory=Line)
 
     def __post_init__(self) -> None:
         self.rooms = Rooms(self._handle)
-        self.connection = Connection(cast(House, self.rooms))
-        self.connection.connection_made(self.wire)
+        self.connection = Connection(cast(House, self.rooms), cast(Wire, self.wire), "192.0.2.1")
 
     def _handle(self, request: Request, answer: Callable[[Kind], None]) -> None:
         self.asked.append(request)
@@ -95,13 +86,16 @@ class Client:
         else:
             self.pending.append(answer)
 
+    def is_read(self) -> bool:
+        return not self.wire.paused
+
     def send(self, *pieces: bytes) -> bytes:
         """Answers what came back so far."""
         for piece in pieces:
             while piece and not self.wire.closed:
                 part, piece = piece[:65_536], piece[65_536:]
-                self.connection.get_buffer(-1)[: len(part)] = part
-                self.connection.buffer_updated(len(part))
+                self.rooms.buffer[: len(part)] = part
+                self.connection.received(len(part))
         return self.wire.sent
 
 
@@ -178,6 +172,18 @@ def test_a_client_gets_what_it_deserves(sent: bytes, expected: bytes) -> None:
     client = Client()
     assert client.send(sent) == expected
     assert client.wire.closed == (b"Connection: close" in expected)
+    assert client.wire.lingers == any(form(kind, keep=False) in expected for kind in ("bad-request", "too-large"))
+
+
+def test_who_has_sent_all_gets_all_answers() -> None:
+    client = Client(at_once=False)
+    client.send(GET + GET)
+    client.connection.ended()
+    assert not client.wire.closed
+    for answer in client.pending:
+        answer("pixel")
+    assert client.wire.sent == form() + form(keep=False)
+    assert client.wire.closed
 
 
 def test_answers_go_out_in_the_order_of_the_requests() -> None:
@@ -189,32 +195,32 @@ def test_answers_go_out_in_the_order_of_the_requests() -> None:
     assert client.wire.sent == b""
     first("pixel")
     assert client.wire.sent == form() + form(body=False) + form("not-found")
-    assert client.rooms.calls == ["entered", *["busy"] * 3, "waits"]
+    assert client.rooms.calls == [*["busy"] * 3, "waits"]
 
 
 def test_a_client_with_many_pending_requests_is_not_read() -> None:
     client = Client(at_once=False)
     client.send(GET * (MOST_PENDING - 1))
-    assert client.wire.paused == 0
+    assert client.is_read()
     client.send(GET)
-    assert client.wire.paused == 1
+    assert not client.is_read()
     client.pending[0]("pixel")
-    assert client.wire.paused == 0
+    assert client.is_read()
 
 
 def test_a_client_that_takes_no_answers_is_not_read() -> None:
     client = Client()
-    client.connection.pause_writing()
-    assert client.wire.paused == 1
-    client.connection.resume_writing()
-    assert client.wire.paused == 0
+    client.connection.stuck(True)
+    assert not client.is_read()
+    client.connection.stuck(False)
+    assert client.is_read()
 
 
 def test_an_answer_for_a_client_that_is_gone_goes_nowhere() -> None:
     client = Client(at_once=False)
     client.send(GET)
     client.wire.close()
-    client.connection.connection_lost(None)
+    client.connection.lost()
     client.pending[0]("pixel")
     assert client.wire.sent == b""
     assert client.rooms.calls[-1] == "left"
@@ -289,4 +295,4 @@ def test_a_pipeline_is_answered_in_order_whenever_its_opens_are_safe(pipeline: l
     for number in order:
         client.pending[number]("pixel")
     assert client.wire.sent == b"".join(form(body=not each.startswith(b"HEAD")) for each in pipeline)
-    assert client.wire.paused == 0
+    assert client.is_read()

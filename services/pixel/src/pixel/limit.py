@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable
 
 WINDOW = 60.0  # seconds
@@ -13,20 +14,20 @@ class Limit:
 
     def __init__(self, most: int = 10) -> None:
         self._most = most
-        self._times: dict[Hashable, list[float]] = {}  # of what was admitted; the key admitted last is the last
+        # Of what was admitted, in its order; the first of a dict that shrinks at that end is slow to find.
+        self._times: OrderedDict[Hashable, list[float]] = OrderedDict()
 
     def admits(self, key: Hashable, now: float) -> bool:
         """Whether one more is let through at this time, in seconds of a clock that never goes back."""
         times = self._times.get(key)
         if times is None:
-            times = []
+            times = self._times[key] = []
         elif len(times) >= self._most and now - times[0] < WINDOW:
             return False
         else:
-            del self._times[key]
+            self._times.move_to_end(key)
         times.append(now)
         del times[: -self._most]
-        self._times[key] = times
         self._forget(now)
         return True
 

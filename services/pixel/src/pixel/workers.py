@@ -13,6 +13,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 import structlog
 from pydantic_core import from_json, to_json
 
+from pixel.http1 import listening
 from pixel.settings import PixelSettings
 from pixel.sums import Sums, in_place_of_our_own, snapshot
 from tracepost import metrics
@@ -95,8 +96,8 @@ async def supervising(settings: PixelSettings, checks: Checks) -> AsyncIterator[
         async with asyncio.TaskGroup() as group:
             tasks = []
             for number in range(settings.workers):
-                listening = sockets.enter_context(_listening(settings))
-                worker = _Worker(number, listening, sums)
+                taking = sockets.enter_context(listening(settings.host, settings.port, shared=True))
+                worker = _Worker(number, taking, sums)
                 checks[f"worker {number}"] = worker.check
                 tasks.append(group.create_task(worker.supervise()))
             try:
@@ -104,11 +105,6 @@ async def supervising(settings: PixelSettings, checks: Checks) -> AsyncIterator[
             finally:
                 for task in tasks:
                     task.cancel()
-
-
-def _listening(settings: PixelSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    return socket.create_server((settings.host, settings.port), family=family, backlog=4096, reuse_port=True)
 
 
 @asynccontextmanager

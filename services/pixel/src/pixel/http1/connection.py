@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +11,7 @@ import httptools
 import structlog
 
 from pixel.answers import Form, Kind
+from pixel.http1.wire import Wire
 from pixel.verdict import HEADERS
 
 log = structlog.get_logger()
@@ -44,9 +44,6 @@ class House(Protocol):
     handler: Handler
     stopping: bool
 
-    def entered(self, connection: Connection) -> None:
-        """A connection is made."""
-
     def busy(self, connection: Connection) -> None:
         """It has sent a whole request."""
 
@@ -67,52 +64,34 @@ class _Slot:
         self.answer: Kind | None = None
 
 
-class Connection(asyncio.BufferedProtocol):
-    """Reads into the buffer that all share: what is in it is parsed before anything else is read."""
+class Connection:
+    """What a client sends, and its answers; it is told by its wire."""
 
     __slots__ = (
-        *("_closing", "_headers", "_house", "_parser", "_paused", "_peer", "_size", "_slots", "_stuck"),
-        *("_transport", "_unread", "_url"),
+        *("_closing", "_gone", "_headers", "_house", "_parser", "_peer", "_refused", "_size", "_slots", "_stuck"),
+        *("_unread", "_url", "_wire"),
     )
 
-    def __init__(self, house: House) -> None:
-        self._house = house
+    def __init__(self, house: House, wire: Wire, peer: str) -> None:
+        self._house, self._wire, self._peer = house, wire, peer
+        self._parser = httptools.HttpRequestParser(self)
         self._slots: deque[_Slot] = deque()
-        self._closing = self._stuck = self._paused = False
+        self._closing = self._gone = self._refused = self._stuck = False
         self._begin()
 
     def _begin(self) -> None:
         self._url, self._size, self._unread = b"", 0, 0
         self._headers: dict[str, str] = {}
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the loop."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self._parser = httptools.HttpRequestParser(self)
-        peer = transport.get_extra_info("peername")
-        self._peer: str = peer[0] if peer else ""
-        self._house.entered(self)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        """Called by the loop."""
-        self._closing = True
-        del self._parser  # which holds us
-        self._house.left(self)
-
-    def get_buffer(self, _: int) -> memoryview:
-        """Called by the loop."""
-        return self._house.buffer
-
-    def buffer_updated(self, count: int) -> None:
-        """Called by the loop: so many bytes were read into the buffer."""
+    def received(self, count: int) -> None:
+        """So many bytes are in the buffer."""
         if self._closing:
             return
         self._unread += count
         try:
             self._parser.feed_data(self._house.buffer[:count])
         except httptools.HttpParserUpgrade:  # offered, never wanted: what follows would be of another protocol
-            self._last()
+            self.ended()
         except httptools.HttpParserCallbackError:
             log.exception("request failed")
             self.cut()
@@ -121,33 +100,36 @@ class Connection(asyncio.BufferedProtocol):
         if self._unread > MOST_BYTES:
             self._refuse("too-large")
 
-    def pause_writing(self) -> None:
-        """Called by the loop: the client takes no answers, so its requests can wait too."""
-        self._stuck = True
+    def ended(self) -> None:
+        """The client sends no more; it may still want its answers."""
+        if self._slots:
+            self._slots[-1].keep = False
+        else:
+            self._wire.close()
+
+    def stuck(self, stuck: bool) -> None:
+        """The client takes no answers, so its requests can wait too; or does again."""
+        self._stuck = stuck
         self._regulate()
 
-    def resume_writing(self) -> None:
-        """Called by the loop."""
-        self._stuck = False
-        self._regulate()
+    def lost(self) -> None:
+        """The socket is closed."""
+        self._closing = self._gone = True
+        del self._parser  # which holds us
+        self._house.left(self)
 
     def _regulate(self) -> None:
         """Read from the client, or do not for the time being."""
-        pause = self._stuck or len(self._slots) >= MOST_PENDING
-        if pause != self._paused:
-            self._paused = pause
-            if pause:
-                self._transport.pause_reading()
-            else:
-                self._transport.resume_reading()
+        slots = self._slots
+        self._wire.pause(self._stuck or bool(slots and (len(slots) >= MOST_PENDING or not slots[-1].keep)))
 
     def close(self) -> None:
         """End it when the client has taken its answers."""
-        self._transport.close()
+        self._wire.close()
 
     def cut(self) -> None:
         """End it at once."""
-        self._transport.abort()
+        self._wire.abort()
 
     # What httptools calls.
 
@@ -174,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
         self._slots.append(slot)
         request, size = Request(method, self._url, self._headers, self._peer), self._size
         self._begin()
-        if len(self._slots) >= MOST_PENDING:
+        if not keep or len(self._slots) >= MOST_PENDING:
             self._regulate()
         if len(request.url) > MOST_URL:
             self._answer(slot, "too-long")
@@ -187,34 +169,38 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answer(self, slot: _Slot, kind: Kind) -> None:
         slot.answer = kind
-        if slot is self._slots[0] and not self._transport.is_closing():
+        if slot is self._slots[0] and not self._closing:
             self._send()
 
     def _send(self) -> None:
         """All answers that are next in order."""
-        slots, out = self._slots, []
+        slots, out, full = self._slots, [], len(self._slots) >= MOST_PENDING
         while slots and not self._closing and (kind := slots[0].answer) is not None:
             slot = slots.popleft()
             self._closing = self._house.stopping or not slot.keep
             out.append(self._house.answers[Form(kind, slot.body, not self._closing)])
-        self._transport.write(b"".join(out))
+        self._wire.write(out[0] if len(out) == 1 else b"".join(out))
+        if self._gone:
+            return
         if self._closing:
-            self._transport.close()
-        elif self._paused:
+            self._end()
+        elif full:
             self._regulate()
-        if not slots or self._closing:
+        if not slots and not self._gone:
             self._house.waits(self)
 
-    def _last(self) -> None:
-        """Answer what is there, then close."""
-        if self._slots:
-            self._slots[-1].keep = False
+    def _end(self) -> None:
+        if self._refused:
+            self._slots.clear()
+            self._regulate()
+            self._wire.linger()
         else:
-            self._transport.close()
+            self._wire.close()
 
     def _refuse(self, kind: Kind) -> None:
         if not self._closing and (not self._slots or self._slots[-1].keep):
             self._house.busy(self)
+            self._refused = True
             slot = _Slot(body=True, keep=False)
             self._slots.append(slot)
             self._answer(slot, kind)

@@ -6,13 +6,15 @@ import asyncio
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
 
 from pixel.answers import answers
 from pixel.http1.connection import Connection, Handler
+from pixel.http1.wire import Wire
 from tracepost import metrics
 from tracepost.runner import background
 
@@ -20,6 +22,7 @@ log = structlog.get_logger()
 
 BUFFER_BYTES = 65_536
 BACKLOG = 4_096
+AT_ONCE = 100  # clients taken before others are served
 OTHER_FILES = 100  # descriptors that are none of a client's
 
 
@@ -32,17 +35,37 @@ class Server:
         self.handler = handler
         self.stopping = False
         self._most, self._patience = most, patience
-        self._now: Callable[[], float] = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._now = self._loop.time
         # Since when each is without a whole request, the longest first; what it has sent of one does not matter.
-        self._waiting: dict[Connection, float] = {}
+        self._waiting: OrderedDict[Connection, float] = OrderedDict()
         self._busy: set[Connection] = set()
         self._changed = asyncio.Event()
 
-    def entered(self, connection: Connection) -> None:
-        """A connection is made; at the limit the one that has waited longest is cut for it."""
-        self._waiting[connection] = self._now()
-        if len(self._waiting) + len(self._busy) > self._most:
-            self._cut(next(iter(self._waiting)), "too many")
+    def accept(self, listening: socket.socket) -> None:
+        """Take the clients that are there; at the limit the one that has waited longest is cut for each."""
+        for _ in range(AT_ONCE):
+            try:
+                client, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no more files, or no memory
+                log.error("cannot take clients for a second", reason=str(error))
+                self._loop.remove_reader(listening)
+                self._loop.call_later(1, self.listen, listening)
+                return
+            client.setblocking(False)
+            wire = Wire(client, self.buffer, self._loop)
+            connection = Connection(self, wire, address[0])
+            self._waiting[connection] = self._now()
+            if len(self._waiting) + len(self._busy) > self._most:
+                self._cut(next(iter(self._waiting)), "too many")
+            wire.begin(connection)
+
+    def listen(self, listening: socket.socket) -> None:
+        """Take clients from here on."""
+        if not self.stopping:
+            self._loop.add_reader(listening, self.accept, listening)
 
     def busy(self, connection: Connection) -> None:
         """It has sent a whole request."""
@@ -62,7 +85,7 @@ class Server:
         self._changed.set()
 
     def _cut(self, connection: Connection, why: str) -> None:
-        del self._waiting[connection]
+        self._waiting.pop(connection, None)
         metrics.CONNECTIONS_CUT.labels(why).inc()
         connection.cut()
 
@@ -79,7 +102,7 @@ class Server:
     async def stop(self) -> None:
         """Return when every request is answered and every connection closed."""
         self.stopping = True
-        for connection in self._waiting:
+        for connection in list(self._waiting):
             connection.close()
         while self._waiting or self._busy:
             self._changed.clear()
@@ -92,17 +115,24 @@ async def serving(
 ) -> AsyncIterator[int]:
     """Serve until the block ends, requests answered; yields the port. A connection may take `patience` seconds."""
     server = Server(handler, min(most, _files() - OTHER_FILES), patience)
-    loop = asyncio.get_running_loop()
     async with background(server.tick()):
-        if isinstance(where, socket.socket):
-            listening = await loop.create_server(lambda: Connection(server), sock=where, backlog=BACKLOG)
-        else:
-            listening = await loop.create_server(lambda: Connection(server), *where, backlog=BACKLOG)
-        try:
-            yield listening.sockets[0].getsockname()[1]
-        finally:
-            listening.close()
-            await server.stop()
+        with where if isinstance(where, socket.socket) else listening(*where) as taking:
+            taking.setblocking(False)
+            server.listen(taking)
+            try:
+                yield taking.getsockname()[1]
+            finally:
+                asyncio.get_running_loop().remove_reader(taking)
+                taking.close()
+                await server.stop()
+
+
+def listening(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that listens; `shared`: other sockets may listen there too, and the system deals clients out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taking = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
+    taking.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which its clients' sockets inherit
+    return taking
 
 
 def _files() -> int:
