@@ -39,7 +39,7 @@ def test_a_torn_file_gives_all_that_is_whole(some: list[bytes], data: st.DataObj
 def test_behind_a_torn_record_the_next_ones_are_found(
     before: list[bytes], after: list[bytes], filling: bytes, data: st.DataObject
 ) -> None:
-    torn = encoded(data.draw(st.binary(max_size=60)))[: data.draw(st.integers(0, OVERHEAD))]
+    torn = encoded(data.draw(st.binary(min_size=1, max_size=60)))[: data.draw(st.integers(0, OVERHEAD))]
     rubbish = torn + filling.replace(b"\0", b"")
     found = decoded(file(before) + rubbish + file(after))
     assert found.bodies == before + after

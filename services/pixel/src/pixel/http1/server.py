@@ -55,12 +55,15 @@ class Server:
                 self._loop.call_later(1, self.listen, listening)
                 return
             client.setblocking(False)
-            wire = Wire(client, self.buffer, self._loop)
-            connection = Connection(self, wire, address[0])
-            self._waiting[connection] = self._now()
-            if len(self._waiting) + len(self._busy) > self._most:
-                self._cut(next(iter(self._waiting)), "too many")
-            wire.begin(connection)
+            self._enter(Wire(client, self.buffer, self._loop), address[0])
+
+    def _enter(self, wire: Wire, peer: str) -> None:
+        connection = Connection(self, wire, peer)
+        wire.listener = connection
+        self._waiting[connection] = self._now()
+        if len(self._waiting) + len(self._busy) > self._most:
+            self._cut(next(iter(self._waiting)), "too many")  # perhaps itself
+        wire.begin()
 
     def listen(self, listening: socket.socket) -> None:
         """Take clients from here on."""

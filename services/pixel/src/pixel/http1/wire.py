@@ -26,19 +26,20 @@ class Listener(Protocol):
 class Wire:
     """One socket; `buffer` is shared by all, for what is in it is looked at before anything else is read."""
 
-    __slots__ = ("_buffer", "_closing", "_file", "_listener", "_loop", "_paused", "_reading", "_socket", "_unsent")
+    __slots__ = ("_buffer", "_closing", "_file", "_loop", "_paused", "_reading", "_socket", "_unsent", "listener")
 
     def __init__(self, accepted: socket.socket, buffer: memoryview, loop: asyncio.AbstractEventLoop) -> None:
         self._socket, self._buffer, self._loop = accepted, buffer, loop
         self._file = accepted.fileno()  # by their numbers the loop finds sockets twice as fast
+        self.listener: Listener
         self._unsent = b""
         self._reading = self._paused = self._closing = False
 
-    def begin(self, listener: Listener) -> None:
+    def begin(self) -> None:
         """Read what is there already: then most clients that ask once need no place in the loop."""
-        self._listener = listener
-        self._read()
-        self._watch()
+        if not self._closing:
+            self._read()
+            self._watch()
 
     def write(self, data: bytes) -> None:
         """Send, now or as soon as the client takes it."""
@@ -47,7 +48,7 @@ class Wire:
         elif (left := self._sent(data)) and self._file >= 0:
             self._unsent = left
             self._loop.add_writer(self._file, self._flush)
-            self._listener.stuck(True)
+            self.listener.stuck(True)
 
     def pause(self, paused: bool) -> None:
         """Do not read for the time being, or do again."""
@@ -83,7 +84,7 @@ class Wire:
             self._unsent = b""
         self._socket.close()
         self._file = -1
-        self._listener.lost()
+        self.listener.lost()
 
     def _watch(self) -> None:
         """Be told by the loop of what comes, if we want to know."""
@@ -104,11 +105,11 @@ class Wire:
             self.abort()
             return
         if count:
-            self._listener.received(count)
+            self.listener.received(count)
         else:
             self._paused = True  # there is nothing more to come, which the loop would tell again and again
             self._watch()
-            self._listener.ended()
+            self.listener.ended()
 
     def _sent(self, data: bytes) -> bytes:
         """What is left of it."""
@@ -127,4 +128,4 @@ class Wire:
             if self._closing:
                 self.abort()
             else:
-                self._listener.stuck(False)
+                self.listener.stuck(False)
