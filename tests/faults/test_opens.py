@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
+from statistics import quantiles
 from uuid import UUID
 
 import aiohttp
@@ -35,6 +37,7 @@ class Opening:
     session: aiohttp.ClientSession
     answered: set[UUID] = field(default_factory=set)
     unanswered: set[UUID] = field(default_factory=set)
+    waits: list[float] = field(default_factory=list)
 
     async def read(self) -> None:
         """One person; for ever."""
@@ -43,8 +46,10 @@ class Opening:
             message_id = uuid7()
             self.site.known.add(message_id)
             self.unanswered.add(message_id)
+            began = time.monotonic()
             try:
                 await look(self.session, url + path(self.site.keyring, message_id))
+                self.waits.append(time.monotonic() - began)
                 self.answered.add(message_id)
                 self.unanswered.discard(message_id)
             except (aiohttp.ClientError, TimeoutError):
@@ -121,7 +126,9 @@ async def killed(site: Site, tell: Tell, faults: Sequence[Fault]) -> None:
     await site.until_ready()
     await eventually(opening.stored, SETTLED_SECONDS)
     counts = Counter(fault.__name__ for fault in faults)
-    tell(f"{dict(counts)}: {len(opening.answered)} opens answered, {len(opening.unanswered)} not")
+    percentiles = quantiles(opening.waits, n=100)
+    took = f"p50 {percentiles[49] * 1e3:.0f} ms, p99 {percentiles[98] * 1e3:.0f} ms"
+    tell(f"{dict(counts)}: {len(opening.answered)} opens answered ({took}), {len(opening.unanswered)} not")
 
 
 async def test_kills_lose_no_open_that_was_answered(site: Site, tell: Tell) -> None:

@@ -30,14 +30,14 @@ def test_what_is_refused_does_not_prolong_the_wait() -> None:
 
 
 def test_what_is_old_is_forgotten() -> None:
-    limited = Limit()
+    limited = Limit(10)
     for number in range(10_000):
         limited.admits(number, number / 10)
     assert len(limited._times) <= 10 * WINDOW + 2
 
 
 def test_there_is_an_end_to_what_is_remembered() -> None:
-    limited = Limit()
+    limited = Limit(10)
     for number in range(limit.MOST_KEYS + 10):
         assert limited.admits(number, 0)
     assert len(limited._times) <= limit.MOST_KEYS

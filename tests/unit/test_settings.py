@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import ClassVar
 
@@ -267,3 +267,26 @@ def test_trusted_proxies_are_a_list_of_networks(environment: Set) -> None:
 def test_a_list_may_have_spaces(environment: Set) -> None:
     environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.0/24")
     assert len(PixelSettings().trusted_proxies) == 2
+
+
+def test_the_relays_ranges_are_read_from_a_file_at_the_start(environment: Set, tmp_path: Path) -> None:
+    file = tmp_path / "egress-ip-ranges.csv"
+    file.write_text("172.224.224.0/27,GB,GB-EN,London,\n")
+    environment(PIXEL_RELAY_RANGES=str(file))
+    assert ip_address("172.224.224.1") in PixelSettings().relay
+    file.write_text("172.224.224.0/27,GB\nLondon\n")
+    assert f"RELAY_RANGES: {file}: line 2: 'London'" in explained(PixelSettings)
+    file.unlink()
+    assert f"RELAY_RANGES: {file}: No such file" in explained(PixelSettings).replace("[Errno 2] ", "")
+
+
+def test_workers_share_a_port_and_a_limit(environment: Set) -> None:
+    environment(PIXEL_WORKERS="4", PIXEL_PORT="0")
+    assert "PORT is 0" in explained(PixelSettings)
+    environment(PIXEL_PORT="8102")
+    told = PixelSettings().of_worker(7, 8)
+    assert {name: told[f"TRACEPOST_PIXEL_{name}"] for name in ("WORKERS", "LISTEN_FD", "OPENS_A_MINUTE")} == {
+        "WORKERS": "1",
+        "LISTEN_FD": "7",
+        "OPENS_A_MINUTE": "2",
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections import Counter
 from typing import Any, get_args
@@ -51,6 +52,18 @@ def test_what_the_broad_list_names_is_a_bot_unless_we_know_better() -> None:
     # The two proxies that carry opens, and a few that hide behind what a mail client says.
     assert judged["gmail-image-proxy"] == judged["yahoo-image-proxy"] == 1
     assert judged.total() < bots / 100, judged
+
+
+def test_the_list_is_looked_through_as_its_patterns_say() -> None:
+    [crawlers] = [rule.crawlers for rule in rules() if rule.crawlers]
+    patterns = [re.compile(entry["pattern"]) for entry in CRAWLER_USER_AGENTS_DATA]
+    some = [
+        *(each for entry in CRAWLER_USER_AGENTS_DATA for each in entry["instances"][:1]),
+        *(f["agent"] for f in FACTS),
+    ]
+    for agent in some[::5]:
+        assert crawlers.name(agent) == any(pattern.search(agent) for pattern in patterns), agent
+    assert len(crawlers.words) > 1_000
 
 
 def test_an_absent_agent_and_an_unknown_one_have_rules_of_their_own() -> None:

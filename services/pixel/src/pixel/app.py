@@ -22,8 +22,6 @@ from tracepost.runner import Checks, admin_port, background
 
 log = structlog.get_logger()
 
-LIMIT = 10  # opens a minute of a delivery and verdict
-
 
 @asynccontextmanager
 async def service(settings: PixelSettings, checks: Checks) -> AsyncIterator[None]:
@@ -48,15 +46,16 @@ async def watch(settings: PixelSettings, checks: Checks) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _worker(settings: PixelSettings, checks: Checks) -> AsyncIterator[None]:
-    atlas = Atlas(settings.trusted_proxies, Ranges(settings.own_networks), settings.relay())
-    own = Own(tuple(agent.lower() for agent in settings.own_agents))
     log.info("verdicts", version=verdict.version(), rules=len(verdict.rules()))
+    atlas = Atlas(settings.trusted_proxies, Ranges(settings.own_networks), settings.relay)
+    own = Own(tuple(agent.lower() for agent in settings.own_agents))
+    receiving = partial(receive, settings.keyring(), atlas, own, Limit(settings.opens_a_minute))
     async with (
         spool.spooling(settings.spool, settings.spool_bytes) as kept,
         publishing(settings.amqp_url.get_secret_value(), timeout=settings.answer_within) as publisher,
         background(drain(publisher, kept)),
         serving(
-            partial(receive, settings.keyring(), atlas, own, Limit(LIMIT), partial(keep, publisher, kept)),
+            partial(receiving, partial(keep, publisher, kept)),
             _where(settings),
             most=settings.most_connections,
             patience=settings.patience,

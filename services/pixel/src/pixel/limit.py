@@ -1,4 +1,4 @@
-"""Lets ten opens a minute of a delivery and verdict through, so that no flood reaches the broker; pure."""
+"""Lets a few opens a minute of a delivery and verdict through, so that no flood reaches the broker; pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST_KEYS = 200_000  # remembered at once; some 50 MB
 class Limit:
     """At most `most` admissions of a key in any minute; what is refused does not prolong the wait."""
 
-    def __init__(self, most: int = 10) -> None:
+    def __init__(self, most: int) -> None:
         self._most = most
         # Of what was admitted, in its order; the first of a dict that shrinks at that end is slow to find.
         self._times: OrderedDict[Hashable, list[float]] = OrderedDict()

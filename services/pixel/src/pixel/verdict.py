@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -28,6 +28,17 @@ class Judgement(NamedTuple):
     client: str | None = None
 
 
+class Crawlers(NamedTuple):
+    """A list of patterns, apart those that are plain words: to look for words takes a tenth of the time."""
+
+    words: tuple[str, ...]
+    others: re.Pattern[str]
+
+    def name(self, agent: str) -> bool:
+        """Whether the list has it."""
+        return any(word in agent for word in self.words) or self.others.search(agent) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """Applies when everything that it states holds."""
@@ -36,7 +47,7 @@ class Rule:
     agent: re.Pattern[str] | None
     sender: re.Pattern[str] | None
     relayed: bool
-    crawler: bool
+    crawlers: Crawlers | None
 
 
 def counts(method: str, headers: Mapping[str, str]) -> bool:
@@ -65,7 +76,7 @@ def _applies(rule: Rule, agent: str, sender: str, relayed: bool) -> bool:
         (relayed or not rule.relayed)
         and (rule.agent is None or rule.agent.search(agent) is not None)
         and (rule.sender is None or rule.sender.search(sender) is not None)
-        and (not rule.crawler or _is_crawler(agent))
+        and (rule.crawlers is None or rule.crawlers.name(agent))
     )
 
 
@@ -89,19 +100,15 @@ def _rule(entry: Mapping[str, Any]) -> Rule:
     agent = re.compile("|".join(entry["agent"]), re.IGNORECASE) if "agent" in entry else None
     sender = re.compile(entry["from"]) if "from" in entry else None
     judgement = Judgement(entry["verdict"], entry["name"], entry.get("client"))
-    return Rule(judgement, agent, sender, entry.get("relayed", False), entry.get("crawler", False))
+    crawlers = _crawlers(CRAWLER_USER_AGENTS_DATA) if entry.get("crawler") else None
+    return Rule(judgement, agent, sender, entry.get("relayed", False), crawlers)
 
 
-@cache
-def _crawlers() -> tuple[tuple[str, ...], re.Pattern[str]]:
-    """The list's patterns that are plain words, and all others: to look for words takes a tenth of the time."""
-    patterns = [entry["pattern"] for entry in CRAWLER_USER_AGENTS_DATA]
-    plain = {pattern: re.sub(r"\\(\W)", r"\1", pattern) for pattern in patterns}
-    words = tuple(word for pattern, word in plain.items() if re.fullmatch(r"(\\\W|[\w /:;,!@#%&='\"~<>-])+", pattern))
-    others = [pattern for pattern, word in plain.items() if word not in words]
-    return words, re.compile("|".join(others) or r"(?!)")
-
-
-def _is_crawler(agent: str) -> bool:
-    words, others = _crawlers()
-    return any(word in agent for word in words) or others.search(agent) is not None
+def _crawlers(data: Sequence[Mapping[str, Any]]) -> Crawlers:
+    words, others = [], []
+    for pattern in (entry["pattern"] for entry in data):
+        if re.fullmatch(r"(\\\W|[^\\^$.|?*+()[\]{}])+", pattern):
+            words.append(re.sub(r"\\(\W)", r"\1", pattern))
+        else:
+            others.append(pattern)
+    return Crawlers(tuple(words), re.compile("|".join(others)))

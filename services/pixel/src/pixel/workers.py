@@ -31,8 +31,8 @@ PAUSE = 1.0  # before one that died is started again: it may die of the same at 
 class _Worker:
     """The place of a worker: its listening socket stays open while it is replaced, so that no client is refused."""
 
-    def __init__(self, number: int, listening: socket.socket, sums: Sums) -> None:
-        self._number, self._listening, self._sums = number, listening, sums
+    def __init__(self, number: int, listening: socket.socket, settings: PixelSettings, sums: Sums) -> None:
+        self._number, self._listening, self._settings, self._sums = number, listening, settings, sums
         self._fault: str | None = "has not started yet"
 
     async def check(self) -> str | None:
@@ -52,7 +52,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             files = self._listening.fileno(), theirs.fileno()
-            environment = PixelSettings.of_worker(*files)
+            environment = self._settings.of_worker(*files)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "pixel"), env=environment, pass_fds=files
             )
@@ -97,7 +97,7 @@ async def supervising(settings: PixelSettings, checks: Checks) -> AsyncIterator[
             tasks = []
             for number in range(settings.workers):
                 taking = sockets.enter_context(listening(settings.host, settings.port, shared=True))
-                worker = _Worker(number, taking, sums)
+                worker = _Worker(number, taking, settings, sums)
                 checks[f"worker {number}"] = worker.check
                 tasks.append(group.create_task(worker.supervise()))
             try:
