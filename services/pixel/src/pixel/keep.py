@@ -15,7 +15,7 @@ from tracepost.broker import NotConfirmed, Publisher, Unroutable
 log = structlog.get_logger()
 
 KEY = "opened"
-PAUSE = 0.5  # between looks at the spool
+PAUSE = 1.0  # between looks at the spool
 DRAIN_SECONDS = 30.0  # nobody waits for these confirms
 AT_ONCE = 500  # events; so what comes in meanwhile waits for one message more at most
 
@@ -40,30 +40,26 @@ def _published(spool: Spool, open_: bytes, safe: Callable[[], None], error: Exce
 async def drain(publisher: Publisher, spool: Spool) -> None:
     """Publish what is in the spool whenever the broker is there; runs for ever."""
     while True:
-        taken = None if publisher.session.fault else await spool.take()
-        if taken is None:
-            await asyncio.sleep(PAUSE)
-        elif await _drained(publisher, spool, taken):
-            log.info("spool file drained", file=taken.path.name, opens=len(taken.bodies))
-        else:
-            await asyncio.sleep(PAUSE)
+        try:
+            while not publisher.session.fault and (taken := await spool.take()):
+                await _drain(publisher, spool, taken)
+        except (NotConfirmed, Unroutable, OSError) as error:
+            log.warning("the spool cannot be drained", reason=str(error))
+        await asyncio.sleep(PAUSE)
 
 
-async def _drained(publisher: Publisher, spool: Spool, taken: Taken) -> bool:
-    """Whether all of it was confirmed; if not, all is published again some day, with the same ids."""
+async def _drain(publisher: Publisher, spool: Spool, taken: Taken) -> None:
+    """Publish a file, and remove it; if not all is confirmed, all is published again some day, with the same ids."""
     done = False
     try:
         for start in range(0, len(taken.bodies), AT_ONCE):
             await _publish(publisher, taken.bodies[start : start + AT_ONCE])
         done = True
-    except (NotConfirmed, Unroutable) as error:
-        log.warning("spool file not drained", file=taken.path.name, reason=str(error))
     finally:
         if not done:
             spool.give_back(taken)
-    if done:
-        await spool.remove(taken)
-    return done
+    await spool.remove(taken)
+    log.info("spool file drained", file=taken.path.name, opens=len(taken.bodies))
 
 
 async def _publish(publisher: Publisher, bodies: Sequence[bytes]) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import structlog
 
-from pixel.records import decoded, encoded
+from pixel.records import Found, decoded, encoded
 from tracepost import metrics
 from tracepost.runner import Unavailable
 
@@ -51,6 +51,7 @@ class Spool:
         # All work on files is done by one thread, one after the other.
         self._thread = ThreadPoolExecutor(1, "spool")
         self._path, self._descriptor, self._size = folder, -1, 0
+        self._held: set[int] = set()  # descriptors of what was taken
 
     def append(self, body: bytes, told: Callable[[], None]) -> None:
         """Call `told` when the record is synced to disk; or, which is counted as lost, when it cannot be."""
@@ -82,18 +83,22 @@ class Spool:
 
     async def remove(self, taken: Taken) -> None:
         """Its records are safe elsewhere."""
+        self._held.discard(taken.descriptor)
         await asyncio.get_running_loop().run_in_executor(self._thread, _remove, taken.path, taken.descriptor)
 
     def give_back(self, taken: Taken) -> None:
         """Its records are to be taken again."""
+        self._held.discard(taken.descriptor)
         os.close(taken.descriptor)
 
     async def close(self) -> None:
-        """Return when everything is synced."""
+        """Return when everything is synced, and what was taken is given back."""
         while self._writing is not None:
             await asyncio.wait([self._writing])
         await asyncio.get_running_loop().run_in_executor(self._thread, self._seal)
         self._thread.shutdown()
+        for descriptor in self._held:
+            os.close(descriptor)
 
     # What follows runs in the thread.
 
@@ -139,7 +144,7 @@ class Spool:
             if total + self._file_size <= self._most:
                 return
             if (descriptor := _locked(path)) is not None:
-                dropped = len(decoded(path.read_bytes()).bodies)
+                dropped = len(_read(descriptor).bodies)
                 _remove(path, descriptor)
                 total -= size
                 metrics.OPENS_LOST.labels("spool full").inc(dropped)
@@ -155,7 +160,8 @@ class Spool:
     def _take_other(self) -> Taken | None:
         for path, _ in _files(self._folder):
             if (descriptor := _locked(path)) is not None:
-                found = decoded(path.read_bytes())
+                self._held.add(descriptor)
+                found = _read(descriptor)
                 if found.damaged:
                     # A torn end is what a crash leaves of opens that were not answered.
                     log.warning("damaged spool file", file=path.name, bytes=found.damaged, kept=len(found.bodies))
@@ -188,8 +194,13 @@ def _locked(path: Path) -> int | None:
     return None
 
 
+def _read(descriptor: int) -> Found:
+    with open(descriptor, "rb", closefd=False) as file:
+        return decoded(file.read())
+
+
 def _remove(path: Path, descriptor: int) -> None:
-    path.unlink()
+    path.unlink(missing_ok=True)
     os.close(descriptor)
 
 

@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 
 from pixel.http1 import listening
 from pixel.settings import PixelSettings
-from pixel.sums import Sums, in_place_of_our_own, snapshot
+from pixel.sums import Sample, Sums, in_place_of_our_own, snapshot
 from tracepost import metrics
 from tracepost.http import Check
 from tracepost.runner import Checks, background
@@ -42,7 +42,10 @@ class _Worker:
     async def supervise(self) -> None:
         """Keep one running until we are cancelled; then let it finish its work."""
         while True:
-            await self._run()
+            try:
+                await self._run()
+            except OSError as error:
+                log.error("worker cannot be started", worker=self._number, reason=str(error))
             self._fault = "died; another is being started"
             metrics.WORKERS_REPLACED.inc()
             await asyncio.sleep(PAUSE)
@@ -79,14 +82,16 @@ class _Worker:
             except TimeoutError:
                 log.error("worker stands still", worker=self._number, pid=pid, seconds=STANDS_STILL)
                 return
-            except ConnectionError:
+            except (ConnectionError, ValueError):  # the latter: no end of a line
                 return
-            if not report:
+            if not report.endswith(b"\n"):  # it died, perhaps over its last words
                 return
-            told = from_json(report)
-            self._sums.tell(pid, told["samples"])
-            faults = [f"{name}: {fault}" for name, fault in told["checks"].items() if fault]
-            self._fault = "; ".join(faults) or (None if told["checks"] else "starts")
+            self._take(pid, **from_json(report))
+
+    def _take(self, pid: int, checks: dict[str, str | None], samples: list[Sample]) -> None:
+        self._sums.tell(pid, samples)
+        faults = [f"{name}: {fault}" for name, fault in checks.items() if fault]
+        self._fault = "; ".join(faults) or (None if checks else "starts")
 
 
 @asynccontextmanager
@@ -114,7 +119,9 @@ async def reporting(line: int, checks: Checks) -> AsyncIterator[None]:
 
     async def report() -> None:
         while True:
-            writer.write(await _report(checks))
+            with suppress(ConnectionError):
+                writer.write(await _report(checks))
+                await writer.drain()
             await asyncio.sleep(REPORT_EVERY)
 
     async def follow() -> None:
