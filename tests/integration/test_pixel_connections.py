@@ -73,22 +73,22 @@ async def test_ten_thousand_idle_connections_do_not_stop_answers(
     assert cut == 0 if most > IDLE else cut > IDLE - most
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /o/x", GET[:-2], b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"])
-async def test_a_client_that_takes_too_long_is_cut(sent: bytes) -> None:
-    async with pixel(patience=0.5) as port:
-        reader, writer = await asyncio.open_connection(HOST, port)
-        writer.write(sent)
-        assert await ended(reader) == b""
-        writer.close()
+async def test_clients_that_take_too_long_are_cut() -> None:
+    async with pixel(patience=0.3) as port:
+        for sent in (b"", b"GET /o/x", GET[:-2], b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc"):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(sent)
+            assert await ended(reader) == b""
+            writer.close()
 
 
 async def test_dripping_bytes_does_not_buy_time() -> None:
-    async with pixel(patience=0.5) as port:
+    async with pixel(patience=0.3) as port:
         reader, writer = await asyncio.open_connection(HOST, port)
         ending = asyncio.create_task(ended(reader))
         for byte in b"GET /o/x.gif HTTP/1.1\r\n" + b"a: b\r\n" * 1000:
             writer.write(bytes([byte]))
-            await asyncio.wait([ending], timeout=0.05)
+            await asyncio.wait([ending], timeout=0.02)
             if ending.done():
                 break
         assert ending.done()
@@ -96,9 +96,9 @@ async def test_dripping_bytes_does_not_buy_time() -> None:
 
 
 async def test_who_goes_on_asking_is_not_cut() -> None:
-    async with pixel(patience=1.5) as port:
+    async with pixel(patience=0.5) as port:
         reader, writer = await asyncio.open_connection(HOST, port)
-        for _ in range(30):
+        for _ in range(12):
             writer.write(GET)
             async with asyncio.timeout(5):
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -140,6 +140,24 @@ async def test_the_one_that_has_waited_longest_makes_room() -> None:
         first[1].write(GET)
         assert await first[0].readexactly(len(GIF))
         for _, writer in (first, second):
+            writer.close()
+
+
+async def test_who_comes_when_all_are_being_served_is_sent_away() -> None:
+    answers: list[Callable[[Kind], None]] = []
+    async with serving(lambda _, answer: answers.append(answer), (HOST, 0), most=1, patience=30) as port:
+        served = await asyncio.open_connection(HOST, port)
+        served[1].write(GET)
+
+        async def asked() -> bool:
+            return bool(answers)
+
+        await eventually(asked)
+        late = await asyncio.open_connection(HOST, port)
+        assert await ended(late[0]) == b""
+        answers[0]("pixel")
+        assert await served[0].readexactly(len(GIF))
+        for _, writer in (served, late):
             writer.close()
 
 

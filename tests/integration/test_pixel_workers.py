@@ -17,7 +17,7 @@ from tests.conftest import eventually
 from tests.pixels import NOWHERE, Running, look, path, published, spooled, started
 from tracepost.tokens import Keyring
 
-WORKERS = 3
+WORKERS = 2
 PERSONS = 'tracepost_pixel_requests_total{verdict="person"}'
 REPLACED = "tracepost_pixel_workers_replaced_total"
 

@@ -93,14 +93,14 @@ class Server:
         connection.cut()
 
     async def tick(self) -> None:
-        """Every second: the date of the answers, and an end to connections that take too long; runs for ever."""
+        """Again and again: the date of the answers, and an end to connections that take too long; runs for ever."""
         while True:
             self.answers = answers(time.time())
             for connection, since in list(self._waiting.items()):
                 if since + self._patience > self._now():
                     break
                 self._cut(connection, "too slow")
-            await asyncio.sleep(1)
+            await asyncio.sleep(min(1.0, self._patience / 4))
 
     async def stop(self) -> None:
         """Return when every request is answered and every connection closed."""
