@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections import Counter
+from hashlib import sha256
+from importlib.resources import files
 from typing import Any, get_args
 
 import pytest
@@ -17,6 +20,7 @@ from tests.conftest import ROOT
 from tests.unit.samples import modest
 from tracepost.events import Verdict
 
+VERSIONS = {2: "a386863f937b23dd"}  # the digest of the rules by the version of the table
 FACTS = tomllib.loads((ROOT / "tests/data/openers.toml").read_text("utf-8"))["fact"]
 
 
@@ -33,6 +37,12 @@ def test_every_rule_decides_for_some_request() -> None:
     assert len(set(names)) == len(names)
     assert {fact["rule"] for fact in FACTS} == {*names, "no-user-agent", "no-rule"}
     assert version() > 1
+
+
+def test_a_change_of_the_table_raises_its_version() -> None:
+    table = tomllib.loads(files("pixel").joinpath("verdicts.toml").read_text("utf-8"))
+    digest = sha256(json.dumps(table["rule"], sort_keys=True).encode()).hexdigest()
+    assert (table["version"], digest[:16]) == (version(), VERSIONS[version()]), "raise the version, and note the digest"
 
 
 def test_proxies_that_carry_opens_come_before_everything_that_calls_them_bots() -> None:
