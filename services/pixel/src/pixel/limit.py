@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 
 WINDOW = 60.0  # seconds
-MOST_KEYS = 200_000  # remembered at once; some 50 MB
+MOST_KEYS = 100_000  # remembered at once, in 40 MB; with more in a minute, the first of them may be told of again
 
 
 class Limit:
