@@ -39,7 +39,6 @@ SETTINGS = {
     "TRACEPOST_SENDER_LEASE_SECONDS": "3",
     "TRACEPOST_SENDER_DOUBT_SECONDS": "4",
     "TRACEPOST_SENDER_RETRY_MINUTES": "0.02",
-    "TRACEPOST_PIXEL_ANSWER_WITHIN": "2",
     "TRACEPOST_BOUNCE_INGEST_CONFIRM_WITHIN": "5",
 }
 
@@ -168,7 +167,8 @@ async def site(folder: Path) -> AsyncIterator[Site]:
     """A new stack on new servers, with nothing of an earlier run in them."""
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder / "rabbitmq.lock"):  # not under the feet of another run
-        shutil.rmtree(folder / "rabbitmq", ignore_errors=True)
+        for name in ("rabbitmq", "spool"):
+            shutil.rmtree(folder / name, ignore_errors=True)
         for log in folder.glob("*.log*"):
             log.unlink()
     binaries.ensure(print)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
 
 import aio_pika
 import aiohttp
@@ -17,17 +19,14 @@ from aio_pika.abc import AbstractQueue
 from uuid_utils.compat import uuid7
 
 import bounce_ingest.app
-import pixel.app
 from bounce_ingest.settings import BounceIngestSettings
 from local_stack.processes import free_port
 from local_stack.reports import Mail, complaint
-from local_stack.simulator import PERSON
 from local_stack.stack import BOUNCE_DOMAIN, HOST
-from pixel.opens import GIF
-from pixel.settings import PixelSettings
 from tests.conftest import eventually, virtual_host
 from tests.faults.load import ORIGINAL
 from tests.faults.site import Site
+from tests.pixels import look, path, serving, spooled
 from tests.proxy import Proxy, proxied
 from tracepost import tokens, topology
 from tracepost.tokens import Keyring
@@ -35,6 +34,7 @@ from tracepost.tokens import Keyring
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 LONG, SHORT = 30.0, 1.0
+OPENS = 100
 
 
 @dataclass(frozen=True)
@@ -75,38 +75,38 @@ async def waits_for_the_confirm(answer: asyncio.Task[float], held: Held) -> None
     assert await answer < LONG / 2
 
 
-async def test_the_pixel_answers_after_the_confirm(held: Held, token_keys: str, keyring: Keyring) -> None:
-    async with pixel_with(held, token_keys, LONG) as url:
+async def test_the_pixel_answers_after_the_confirm(
+    held: Held, token_keys: str, keyring: Keyring, tmp_path: Path
+) -> None:
+    async with serving(held.amqp_url, token_keys, tmp_path, answer_within=LONG) as url:
         await opened(url, keyring)
         await held.hold()
         await waits_for_the_confirm(asyncio.create_task(opened(url, keyring)), held)
 
 
-async def test_the_pixel_answers_at_its_limit(held: Held, token_keys: str, keyring: Keyring) -> None:
-    async with pixel_with(held, token_keys, SHORT) as url:
+async def test_no_answer_of_the_pixel_leaves_before_its_limit_and_what_left_then_is_in_the_spool(
+    held: Held, token_keys: str, keyring: Keyring, tmp_path: Path, tell: Callable[[object], None]
+) -> None:
+    async with serving(held.amqp_url, token_keys, tmp_path) as url:
         await opened(url, keyring)
         await held.hold()
-        assert SHORT <= await opened(url, keyring) < LONG
+        messages = [uuid7() for _ in range(OPENS)]
+        opening = (opened(url, keyring, each, number * 0.01) for number, each in enumerate(messages))
+        waits = sorted(await asyncio.gather(*opening))
+        kept = {each.message_id for each in spooled(tmp_path)}
         held.proxy.answering.set()
+    tell(f"of {OPENS} answers the first after {waits[0] * 1e3:.0f} ms, the last after {waits[-1] * 1e3:.0f} ms")
+    assert waits[0] >= 0.2
+    assert waits[-1] < LONG
+    assert kept == set(messages)
 
 
-@asynccontextmanager
-async def pixel_with(held: Held, token_keys: str, limit: float) -> AsyncIterator[str]:
-    port = free_port()
-    told = {"amqp_url": held.amqp_url, "token_keys": token_keys, "port": port, "answer_within": limit}
-    async with pixel.app.service(PixelSettings.model_validate(told), {}):
-        yield f"http://{HOST}:{port}"
-
-
-async def opened(url: str, keyring: Keyring) -> float:
+async def opened(url: str, keyring: Keyring, message_id: UUID | None = None, after: float = 0) -> float:
     """Load an image; answers the seconds that it took."""
-    token = tokens.to_url(keyring.pixel(uuid7(), 0))
+    await asyncio.sleep(after)
     began = time.monotonic()
-    async with (
-        aiohttp.ClientSession(headers={"User-Agent": PERSON.user_agent}) as session,
-        session.get(f"{url}/o/{token}.gif") as response,
-    ):
-        assert (response.status, await response.read()) == (200, GIF)
+    async with aiohttp.ClientSession() as session:
+        await look(session, url + path(keyring, message_id or uuid7()))
     return time.monotonic() - began
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import aio_pika
 import pytest
@@ -182,3 +183,28 @@ async def test_who_still_waits_when_the_publisher_stops_is_told() -> None:
         await asyncio.sleep(0)
     with pytest.raises(NotConfirmed, match="stopped"):
         await waits
+
+
+async def test_who_submits_is_told_once_whatever_comes_of_it(broker: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Exception | None] = []
+
+    async def so_many(count: int) -> bool:
+        return len(told) == count
+
+    async with proxied(broker) as (url, proxy), publishing(url, timeout=0.3) as publisher:
+        await ready(publisher)
+        publisher.submit(events.encode(delivered()), "delivered", told.append)
+        await eventually(partial(so_many, 1))
+        publisher.submit(events.encode(delivered()), "a-queue-that-is-not-there", told.append, exchange="")
+        await eventually(partial(so_many, 2))
+        proxy.answering.clear()
+        publisher.submit(events.encode(delivered()), "delivered", told.append)
+        await eventually(partial(so_many, 3))
+        publisher.submit(events.encode(delivered()), "delivered", told.append, timeout=60)
+        monkeypatch.setattr("tracepost.broker.publisher.MOST_WAITING_BYTES", 0)
+        publisher.submit(events.encode(delivered()), "delivered", told.append)
+        await eventually(partial(so_many, 4))  # at once, for there is no room
+        proxy.answering.set()
+        await eventually(partial(so_many, 5))
+        assert publisher.waiting_bytes == 0
+    assert [type(each) for each in told] == [type(None), Unroutable, NotConfirmed, NotConfirmed, type(None)]

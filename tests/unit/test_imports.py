@@ -21,7 +21,7 @@ PURE = {
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     *("sender.listing", "sender.operating"),
-    "pixel.verdict",
+    *("pixel.answers", "pixel.limit", "pixel.opens", "pixel.places", "pixel.records", "pixel.verdict"),
     *("bounce_ingest.report", "bounce_ingest.facts", "bounce_ingest.parsers.values"),
     *(
         "status_store.fold",
@@ -32,7 +32,7 @@ PURE = {
         "status_store.why",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
-    *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
+    *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months", "tracepost.pixels"),
 }
 ADAPTERS = {
     *(
@@ -44,6 +44,7 @@ ADAPTERS = {
         "sender.suppression_store",
         "sender.control_store",
     ),
+    *("pixel.http1", "pixel.spool", "pixel.sums"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers", "status_store.store"),
 }
 
@@ -232,7 +233,7 @@ BREACHES = {
     "an adapter imports a handler": ("sender.store", "from sender.feedback import reason"),
     "an adapter imports an adapter": ("sender.store", "from sender import smtp"),
     "an adapter imports app": ("bounce_ingest.smtp", "from bounce_ingest import app"),
-    "a pure module imports a handler": ("pixel.verdict", "from pixel.opens import GIF"),
+    "a pure module imports a handler": ("pixel.verdict", "from pixel.keep import drain"),
     "a pure module imports an adapter": ("sender.outcome", "from sender.store import Leased"),
     "a pure module imports settings": ("sender.copies", "from sender.settings import SenderSettings"),
     "a pure module waits": ("sender.outcome", "import asyncio"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import ClassVar
 
@@ -285,3 +285,26 @@ def test_parsing_needs_at_least_one_parser(environment: Set) -> None:
     assert "TRACEPOST_BOUNCE_INGEST_PARSERS: Input should be greater than or equal to 1" in told
     assert "TRACEPOST_BOUNCE_INGEST_PARSE_SECONDS: Input should be greater than 0" in told
     assert "TRACEPOST_BOUNCE_INGEST_PARSE_MEMORY: Input should be greater than or equal to 134217728" in told
+
+
+def test_the_relays_ranges_are_read_from_a_file_at_the_start(environment: Set, tmp_path: Path) -> None:
+    file = tmp_path / "egress-ip-ranges.csv"
+    file.write_text("172.224.224.0/27,GB,GB-EN,London,\n")
+    environment(PIXEL_RELAY_RANGES=str(file))
+    assert ip_address("172.224.224.1") in PixelSettings().relay
+    file.write_text("172.224.224.0/27,GB\nLondon\n")
+    assert f"RELAY_RANGES: {file}: line 2: 'London'" in explained(PixelSettings)
+    file.unlink()
+    assert f"RELAY_RANGES: {file}: No such file" in explained(PixelSettings).replace("[Errno 2] ", "")
+
+
+def test_workers_share_a_port_and_a_limit(environment: Set) -> None:
+    environment(PIXEL_WORKERS="4", PIXEL_PORT="0")
+    assert "PORT is 0" in explained(PixelSettings)
+    environment(PIXEL_PORT="8102")
+    told = PixelSettings().of_worker(7, 8)
+    assert {name: told[f"TRACEPOST_PIXEL_{name}"] for name in ("WORKERS", "LISTEN_FD", "OPENS_A_MINUTE")} == {
+        "WORKERS": "1",
+        "LISTEN_FD": "7",
+        "OPENS_A_MINUTE": "2",
+    }

@@ -26,8 +26,15 @@ OLDEST_READY = Gauge(
     "tracepost_queue_oldest_ready_seconds", "How long the first delivery that is due has waited to be tried", ["lane"]
 )
 
-PIXELS = Counter("tracepost_pixel_requests_total", "Pixel requests by verdict", ["verdict"])
-OPENS_LOST = Counter("tracepost_pixel_opens_lost_total", "Opens that could not be published")
+PIXELS = Counter(
+    "tracepost_pixel_requests_total", "Requests to the pixel by verdict, or why they are no opens", ["verdict"]
+)
+OPENS_LIMITED = Counter("tracepost_pixel_opens_limited_total", "Opens beyond the limit of their delivery", ["verdict"])
+OPENS_SPOOLED = Counter("tracepost_pixel_opens_spooled_total", "Opens that went to the local spool")
+OPENS_LOST = Counter("tracepost_pixel_opens_lost_total", "Opens that were answered and are lost", ["reason"])
+SPOOL_BYTES = Gauge("tracepost_pixel_spool_bytes", "The size of the local spool")
+CONNECTIONS_CUT = Counter("tracepost_pixel_connections_cut_total", "Clients' connections that were cut", ["reason"])
+WORKERS_REPLACED = Counter("tracepost_pixel_workers_replaced_total", "Worker processes that died or stood still")
 
 REPORTS = Counter("tracepost_reports_total", "Returned mails and complaints by kind and result", ["kind", "result"])
 PARSED = Counter("tracepost_parsed_mails_total", "Returned mails that a parser answered or broke on", ["result"])

@@ -27,6 +27,8 @@ GARBAGE = 50_000
 AnySettings = TypeVar("AnySettings", bound=Settings)
 Checks = dict[str, http.Check]
 Service = Callable[[AnySettings, Checks], AbstractAsyncContextManager[None]]
+# Lets others look at the service while it runs.
+Watch = Callable[[AnySettings, Checks], AbstractAsyncContextManager[None]]
 
 
 class Unavailable(Exception):
@@ -44,12 +46,27 @@ async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
             task.cancel()
 
 
-def main(settings_type: type[AnySettings], service: Service[AnySettings]) -> None:
+@asynccontextmanager
+async def admin_port(settings: Settings, checks: Checks) -> AsyncIterator[None]:
+    """`/livez`, `/readyz` and `/metrics` on a port of its own."""
+    async with http.serving(http.admin(checks), settings.host, settings.admin_port) as port:
+        log.info("starting", admin_port=port)
+        yield
+
+
+def main(
+    settings_type: type[AnySettings], service: Service[AnySettings], watch: Watch[AnySettings] = admin_port
+) -> None:
     """The whole of a service's `__main__`."""
-    sys.exit(run(settings_type, service, sys.argv[1:]))
+    sys.exit(run(settings_type, service, sys.argv[1:], watch))
 
 
-def run(settings_type: type[AnySettings], service: Service[AnySettings], argv: list[str]) -> int:
+def run(
+    settings_type: type[AnySettings],
+    service: Service[AnySettings],
+    argv: list[str],
+    watch: Watch[AnySettings] = admin_port,
+) -> int:
     """Start the service and serve until a signal; returns the exit code."""
     parser = argparse.ArgumentParser(prog=settings_type.service)
     parser.add_argument("--check-config", action="store_true", help="read the settings, say what is wrong, and stop")
@@ -70,7 +87,7 @@ def run(settings_type: type[AnySettings], service: Service[AnySettings], argv: l
     logs.configure(settings.service, settings.log_level)
     if isinstance(settings, DatabaseSettings) and options.migrate:
         return asyncio.run(_migrate(settings))
-    return asyncio.run(_serve(settings, service))
+    return asyncio.run(_serve(settings, service, watch))
 
 
 async def _migrate(settings: DatabaseSettings) -> int:
@@ -85,12 +102,11 @@ async def _migrate(settings: DatabaseSettings) -> int:
     return os.EX_OK
 
 
-async def _serve(settings: AnySettings, service: Service[AnySettings]) -> int:
+async def _serve(settings: AnySettings, service: Service[AnySettings], watch: Watch[AnySettings]) -> int:
     stop = _on_signals()
     checks: Checks = {}
     try:
-        async with http.serving(http.admin(checks), settings.host, settings.admin_port) as port:
-            log.info("starting", admin_port=port)
+        async with watch(settings, checks):
             await _until(stop, settings, service, checks)
     except Unavailable as error:
         log.error("cannot start", reason=str(error))

@@ -167,6 +167,7 @@ def _environment(where: Servers, folder: Path) -> dict[str, str]:
         "TRACEPOST_SENDER_DATABASE_URL": f"{where.postgres_url}/sender",
         "TRACEPOST_STATUS_STORE_DATABASE_URL": f"{where.postgres_url}/status",
         "TRACEPOST_SENDER_PIXEL_URL": f"http://{HOST}:{chosen['TRACEPOST_PIXEL_PORT']}",
+        "TRACEPOST_PIXEL_SPOOL": str(folder / "spool"),
         "TRACEPOST_SENDER_RETRY_MINUTES": RETRY_MINUTES,
         "SIMULATOR_HTTP_PORT": str(free_port()),
     }

@@ -1,7 +1,7 @@
 """`python -m pixel`."""
 
-from pixel.app import service
+from pixel.app import service, watch
 from pixel.settings import PixelSettings
 from tracepost.runner import main
 
-main(PixelSettings, service)
+main(PixelSettings, service, watch)

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from sender import fields
 from sender.parts import Part, image, part
+from tracepost.pixels import strip_pixels
 from tracepost.requests import SendRequest
 
 TOKEN_HEADER = "Tracepost-Token"  # noqa: S105 - a header's name
@@ -65,7 +66,8 @@ def prepare(request: SendRequest, date: datetime) -> Prepared:
     """Everything but Message-ID, token and pixel."""
     boundary = f"=_{request.message_id.hex}"
     text = None if request.text is None else part("plain", request.text, boundary.encode())
-    html = None if request.html is None else part("html", request.html, boundary.encode())
+    # A quoted mail may hold its pixel still: whoever opens the answer would be taken for its reader.
+    html = None if request.html is None else part("html", strip_pixels(request.html), boundary.encode())
     if text and html:
         mime, start, end = _both(text, html, boundary)
     else:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -42,6 +43,8 @@ class Unroutable(Exception):
 
 
 Route = tuple[str, str]  # exchange, routing key
+# Is called once: with None when the broker has confirmed, else with what went wrong.
+Told = Callable[[Exception | None], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +52,8 @@ class _Entry:
     content: bytes | Message  # an encoded event, or a message that travels as it is
     size: int
     deadline: float
-    confirmed: asyncio.Future[None]
+    told: Told
+    settled: bool = False
 
 
 class Publisher:
@@ -65,11 +69,30 @@ class Publisher:
 
     async def publish(self, event: AnyEvent, exchange: str = EVENTS, key: str | None = None) -> None:
         """Return when the broker has confirmed the event; NotConfirmed or Unroutable if it has not."""
-        await self._deliver((exchange, key or event.name), events.encode(event))
+        await self.publish_encoded(events.encode(event), key or event.name, exchange=exchange)
+
+    async def publish_encoded(
+        self, encoded: bytes, key: str, *, exchange: str = EVENTS, timeout: float | None = None
+    ) -> None:
+        """The same for an event that is encoded already, with a time limit of its own."""
+        await self._deliver((exchange, key), encoded, timeout)
 
     async def send(self, message: Message, exchange: str, key: str) -> None:
         """The same for a message that travels as it is."""
         await self._deliver((exchange, key), message)
+
+    def submit(
+        self, encoded: bytes, key: str, told: Told, *, exchange: str = EVENTS, timeout: float | None = None
+    ) -> None:
+        """Publish an encoded event without a coroutine for it; `told` may be called before this returns.
+
+        It gets NotConfirmed after `timeout` seconds, the publisher's own without one, and at once if there is no room.
+        """
+        entry = self._entry(encoded, told, time.monotonic() + (timeout or self._timeout))
+        if self._turn.locked() or self.waiting_bytes > MOST_WAITING_BYTES:
+            self._settle((entry,), NotConfirmed(self._reason()))
+        else:
+            self._line_up((exchange, key), entry)
 
     async def run(self) -> None:
         """Keep the session and the callers' time limits; runs for ever."""
@@ -79,23 +102,40 @@ class Publisher:
                 group.create_task(self._expire())
         finally:
             for entries in (*self._waiting.values(), *self._in_flight):
-                _settle(entries, NotConfirmed("the publisher was stopped"))
+                self._settle(entries, NotConfirmed("the publisher was stopped"))
 
-    async def _deliver(self, route: Route, content: bytes | Message) -> None:
-        size = 200 + len(content if isinstance(content, bytes) else content.body)
-        deadline = time.monotonic() + self._timeout
+    async def _deliver(self, route: Route, content: bytes | Message, timeout: float | None = None) -> None:
+        size, deadline = _size(content), time.monotonic() + (timeout or self._timeout)
         # Who comes later does not overtake who waits for room.
         if self._turn.locked() or self.waiting_bytes + size > MOST_WAITING_BYTES:
             await self._room(size)
-        self.waiting_bytes += size
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        entry = self._entry(content, partial(_resolve, confirmed), deadline)
+        self._line_up(route, entry)
         try:
-            entry = _Entry(content, size, deadline, asyncio.get_running_loop().create_future())
-            self._waiting.setdefault(route, deque()).append(entry)
-            self._arrived.set()
-            await entry.confirmed
+            await confirmed
         finally:
-            self.waiting_bytes -= size
-            self._freed.set()
+            self._settle((entry,), None)  # nobody waits for it any more
+
+    def _entry(self, content: bytes | Message, told: Told, deadline: float) -> _Entry:
+        entry = _Entry(content, _size(content), deadline, told)
+        self.waiting_bytes += entry.size
+        return entry
+
+    def _line_up(self, route: Route, entry: _Entry) -> None:
+        line = self._waiting.get(route)
+        if line is None:
+            line = self._waiting[route] = deque()
+        line.append(entry)
+        self._arrived.set()
+
+    def _settle(self, entries: Iterable[_Entry], error: Exception | None) -> None:
+        for entry in entries:
+            if not entry.settled:
+                entry.settled = True
+                self.waiting_bytes -= entry.size
+                entry.told(error)
+        self._freed.set()
 
     async def _room(self, size: int) -> None:
         try:
@@ -149,21 +189,21 @@ class Publisher:
             mandatory = route[0] != STATUS
             await exchange.publish(_message(batch), route[1], mandatory=mandatory, timeout=max(0.05, left))
             result = "confirmed"
-            _settle(batch, None)
+            self._settle(batch, None)
         except PublishError:
             result = "unroutable"
-            _settle(
+            self._settle(
                 batch, Unroutable(f"no queue is bound to {route[0]} for {route[1]}: run `tracepost topology apply`")
             )
         except DeliveryError:
             result = "refused"
-            _settle(batch, QueueFull(f"the broker refused a message to {route[0]}: a queue is full"))
+            self._settle(batch, QueueFull(f"the broker refused a message to {route[0]}: a queue is full"))
         except TimeoutError:
             result = "late"
-            _settle(batch, NotConfirmed(self._reason()))
+            self._settle(batch, NotConfirmed(self._reason()))
         except (TypeError, ValueError) as error:  # cannot be encoded, now or ever
             result = "invalid"
-            _settle(batch, error)
+            self._settle(batch, error)
         finally:
             self._in_flight.remove(batch)
             if result == "lost":  # perhaps with its channel: the next one takes it again
@@ -178,9 +218,10 @@ class Publisher:
             await asyncio.sleep(min(1.0, self._timeout / 10))
             now = time.monotonic()
             for entries in (*self._waiting.values(), *self._in_flight):
-                _settle((entry for entry in entries if entry.deadline <= now), NotConfirmed(self._reason()))
+                late = [entry for entry in entries if entry.deadline <= now]
+                self._settle(late, NotConfirmed(self._reason()))
             for route, line in self._waiting.items():
-                self._waiting[route] = deque(entry for entry in line if not entry.confirmed.done())
+                self._waiting[route] = deque(entry for entry in line if not entry.settled)
 
     def _reason(self) -> str:
         return self.session.fault or f"RabbitMQ did not confirm within {self._timeout:g} s"
@@ -192,7 +233,7 @@ def _cut(line: deque[_Entry]) -> list[_Entry]:
     size = 0
     while line and len(batch) < MOST_EVENTS and size < MOST_BYTES:
         entry = line.popleft()
-        if entry.confirmed.done():
+        if entry.settled:
             continue
         as_it_is = not isinstance(entry.content, bytes)
         if as_it_is and batch:
@@ -220,13 +261,16 @@ def _message(batch: list[_Entry]) -> Message:
     return message
 
 
-def _settle(entries: Iterable[_Entry], error: Exception | None) -> None:
-    for entry in entries:
-        if not entry.confirmed.done():
-            if error:
-                entry.confirmed.set_exception(error)
-            else:
-                entry.confirmed.set_result(None)
+def _size(content: bytes | Message) -> int:
+    return 200 + len(content if isinstance(content, bytes) else content.body)
+
+
+def _resolve(confirmed: asyncio.Future[None], error: Exception | None) -> None:
+    if not confirmed.done():
+        if error:
+            confirmed.set_exception(error)
+        else:
+            confirmed.set_result(None)
 
 
 @asynccontextmanager
