@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults bench lint format lock setup clean
+.PHONY: demo test faults bench bounce-report lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
@@ -18,6 +18,11 @@ faults: setup
 # ONLY=<pattern> runs the benches of that name, e.g. ONLY=publish or ONLY='consume*'.
 bench: setup
 	@$(BIN)/python -m tests.bench $(ONLY)
+
+# How returned mail is understood, beside other parsers: CORPUS=<folder with a manifest.jsonl>, ARGS=--json for machines.
+CORPUS ?= ../shared/corpus/bounces
+bounce-report: setup
+	@$(BIN)/python -m tests.bounces $(CORPUS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff format --check

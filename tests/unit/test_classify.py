@@ -89,7 +89,22 @@ def test_blame_of_others_is_no_dead_address(text: str, category: str) -> None:
     ],
 )
 def test_dead_address(text: str) -> None:
-    assert classify(text).bounce_class == "hard"
+    assert classify(text, stage="rcpt").bounce_class == "hard"
+
+
+@pytest.mark.parametrize(
+    ("text", "bounce_class"),
+    [
+        ("550 5.1.1 <ann@example.org>: User unknown", "hard"),
+        ("550 5.7.1 <ann@example.org>: User unknown", "soft"),
+        ("550 5.2.1 <ann@example.org>... User unknown", "soft"),
+        ("550 No such user here", "soft"),
+        ("550 This account does not exist", "hard"),
+        ("Sorry, no mailbox here by that name. (#5.7.17)", "hard"),
+    ],
+)
+def test_that_a_user_is_unknown_is_proven_by_the_code_or_the_command(text: str, bounce_class: str) -> None:
+    assert classify(text).bounce_class == bounce_class
 
 
 def test_words_of_the_address_say_nothing() -> None:

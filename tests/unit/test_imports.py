@@ -22,7 +22,14 @@ PURE = {
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     *("sender.listing", "sender.operating"),
     "pixel.verdict",
-    *("bounce_ingest.report", "bounce_ingest.facts"),
+    *("bounce_ingest.report", "bounce_ingest.facts", "bounce_ingest.reading"),
+    *(
+        f"bounce_ingest.reading.{room}"
+        for room in (
+            *("addresses", "amazon_ses", "automatic", "delivery_status", "diagnosis", "disposition", "feedback"),
+            *("formats", "lines", "mail_system", "notice", "parts", "shapes", "values", "vendor", "wording"),
+        )
+    ),
     *(
         "status_store.fold",
         "status_store.standing",

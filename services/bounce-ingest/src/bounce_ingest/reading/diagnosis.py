@@ -1,0 +1,68 @@
+"""Makes one recipient's report of what a mail says: the codes, the cause, the command that was answered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bounce_ingest.reading.values import Action, RecipientReport
+from tracepost.bounces.classify import Stage, classify, codes
+
+MAX_WORDS = 4000  # characters of a diagnostic that are kept
+
+# Postfix: "(in reply to end of DATA command)"; Exim: "after RCPT TO:<…>", "after end of data"; Yahoo: "[RCPT_TO]";
+# DragonFly: "did not like our RCPT TO:"; X3: "SMTP:RCPT host"; m-FILTER: the command below "SMTP command".
+_COMMAND = re.compile(
+    r"(?i)(?:in reply to|after|did not like our(?: final)?|\[|STEP: |SMTP:|SMTP command)"
+    r"(?: end of| pipelined| sending)*\s{0,3}"
+    r"(mail[ _]from|rcpt(?:[ _]to)?|data|[he]{2}lo|initial)\b"
+)
+_STAGES: dict[str, Stage] = {"mail": "mail", "rcpt": "rcpt", "data": "data", "init": "connect"}
+# Others tell it in words of their own, or show the dialogue.
+_TOLD: tuple[tuple[Stage, re.Pattern[str]], ...] = (
+    (
+        "rcpt",
+        re.compile(r"does not like recipient|(?i:RCPT\s+TO:)[^\n]{1,120}\n[^\n\w]{0,8}(?:Received\W{1,6})?[45]\d\d"),
+    ),
+    (
+        "mail",
+        re.compile(r"sender was rejected|(?i:MAIL\s+FROM:)[^\n]{1,120}\n[^\n\w]{0,8}(?:Received\W{1,6})?[45]\d\d"),
+    ),
+    (
+        "data",
+        re.compile(r"after I sent the message|>>> (?:DATA|\.)\n(?:<<< [23][^\n]*\n(?:>>> \.\n)?)?\W{0,8}[45]\d\d"),
+    ),
+    ("ehlo", re.compile(r"my name was rejected")),
+)
+
+
+def recipient(
+    *,
+    final: str | None,
+    action: Action,
+    words: str,
+    original: str | None = None,
+    status: str = "",
+    remote_mta: str | None = None,
+    with_codes: bool = True,
+    context: Sequence[str] = (),
+) -> RecipientReport:
+    """`words` are about this recipient; `context` is what else the mail says, for what they leave open."""
+    answered: Stage | None = next((told for each in (words, *context) if (told := stage(each))), None)
+    words = " ".join(words[:MAX_WORDS].split())
+    smtp, enhanced = codes(words) if with_codes else (None, None)
+    code = next((code for code in (status, enhanced) if code and not code.endswith(".0.0")), status or enhanced) or None
+    cause = classify(words, smtp, code, answered)
+    for more in context:
+        if cause.category == "other":
+            other_smtp, other_enhanced = codes(more)
+            cause = classify(more, smtp or other_smtp, code or other_enhanced, answered)
+    return RecipientReport(final, original, action, code, smtp, words, remote_mta, cause)
+
+
+def stage(words: str) -> Stage | None:
+    """The SMTP command that was answered, where the words name it."""
+    words = words[:MAX_WORDS]
+    if answered := _COMMAND.search(words):
+        return _STAGES.get(answered[1][:4].lower(), "ehlo")
+    return next((each for each, told in _TOLD if told.search(words)), None)

@@ -1,0 +1,39 @@
+"""Tells whether a mail system wrote a mail to report that something was not delivered."""
+
+from __future__ import annotations
+
+from bounce_ingest.reading.notice import Notice
+from bounce_ingest.reading.parts import Part
+from bounce_ingest.reading.wording import tells
+
+MAX_LOOKED_AT = 4000  # characters
+
+
+def is_mail_system(mail: Part) -> bool:
+    """By the sender's name, and by what only mail systems write."""
+    return bool(
+        tells("mail_system", mail.get("from").lower())
+        or mail.get("from").strip(" \"'") in {"", "<>"}
+        or mail.get("x-failed-recipients")
+        or mail.type == "multipart/report"
+    )
+
+
+def reports_failure(mail: Part, notice: Notice) -> bool:
+    """Whether the mail is a report; of what people write to each other about reports it must not be true."""
+    subject = says_so(mail, notice)
+    told = tells("failure", notice.lower[:MAX_LOOKED_AT])
+    if is_mail_system(mail):
+        return subject or told
+    is_conversation = "list-id" in mail.fields or notice.subject.lower().startswith(("re:", "fwd:", "fw:", "aw:"))
+    # Automatic replies have the empty return path too (RFC 3834), so it proves nothing without a word in the subject.
+    return told and (subject or mail.get("return-path") == "<>") and not is_conversation
+
+
+def says_so(mail: Part, notice: Notice) -> bool:
+    """Whether the header alone says that it is a report."""
+    return (
+        tells("subject", notice.subject.lower())
+        or bool(mail.get("x-failed-recipients"))
+        or mail.type == "multipart/report"
+    )

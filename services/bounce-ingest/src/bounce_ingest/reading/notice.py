@@ -1,0 +1,184 @@
+"""What a mail tells people, apart from the message that it returns."""
+
+from __future__ import annotations
+
+import binascii
+import html
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from bounce_ingest.reading.addresses import ADDRESS
+from bounce_ingest.reading.parts import MAX_VALUE, Part, characters
+from bounce_ingest.reading.values import Original
+from bounce_ingest.reading.wording import tells
+
+MAX_TEXT = 64 * 1024  # characters of the text for people
+MAX_LINES = 2000
+MAX_MARK, MAX_BARE_MARK = 160, 30  # characters of a line that announces the returned message
+MAX_MENTIONS = 10
+
+RETURNED = re.compile(r"message/(?:rfc822|global|partial)(?:-headers?)?|text/rfc822(?:-headers?)?")
+_ENCODED_WORD = re.compile(r"=\?([\w.:-]{1,40})(?:\*[\w-]*)?\?([bq])\?([^?\s]{0,900})\?=(?:\s+(?==\?))?", re.IGNORECASE)
+_ADDRESS = re.compile(ADDRESS)
+# A block of header lines: the returned message itself, indented or quoted by whoever returned it.
+_HEADERS = re.compile(
+    r"(?m)^[ \t]{0,3}[>|]?[ \t]?"
+    r"(?:Received|Return-Path|DKIM-Signature|MIME-Version|X-Received|Delivered-To|ARC-Seal):[ \t]?\S"
+    r"|^(?:Received|Return-Path|Message-ID):[ \t]?\S",
+    re.IGNORECASE,
+)
+_HEADER_LINE = re.compile(r"[ \t>|]{0,5}[A-Za-z][\w-]{1,40}:|[ \t]")
+_KEPT = re.compile(
+    r"(?mi)^[ \t>|]{0,5}"
+    r"(message-id|tracepost-token|to|cc|from|sender|return-path|x-envelope-to|envelope-to|x-rcpt-to)[ \t]*:"
+    r"(.*(?:\n[ \t].*){0,100})"
+)
+_TAGS = re.compile(
+    r"(?is)<(?:style|script|head|title)\b.*?</(?:style|script|head|title)>|<!--.*?-->|<[^<>@]{1,2000}>|<[a-z][^<>]*>"
+)
+_BLOCKS = re.compile(r"(?i)<(?:br|/?p|/?div|/?tr|/?li|/?h\d|/?table|/?ul|hr|/?pre|/?blockquote)\b[^<>]{0,500}>")
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What the headers of the returned message say, as far as they came back."""
+
+    original: Original
+    to: tuple[str, ...] = ()
+    sender: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """`text` is for people, `lower` the same in lower case.
+
+    `inner` is the returned message as far as it came back; each of its characters is a byte.
+    """
+
+    subject: str
+    sender: str
+    text: str
+    lower: str
+    inner: str
+    returned: Returned
+    to: tuple[str, ...]
+
+    def context(self, address: str | None, of: int) -> tuple[str, ...]:
+        """What is told of one of so many recipients: of the only one all, else the lines around its mentions."""
+        if of == 1:
+            return self.text, self.subject
+        lines, low = self.text.splitlines()[:MAX_LINES], (address or "\n").lower()
+        at = [number for number, line in enumerate(lines) if low in line.lower()][:MAX_MENTIONS]
+        return ("\n".join(line for number in at for line in lines[max(number - 1, 0) : number + 4]),)
+
+
+def notice(mail: Part, parts: Sequence[Part]) -> Notice:
+    """Of a mail and the parts that it was split into."""
+    back = next((number for number, part in enumerate(parts) if RETURNED.fullmatch(part.type)), len(parts))
+    before = parts[:back] or parts
+    plain = "\n".join(part.text() for part in before if _is_plain(part))[:MAX_TEXT]
+    rich = "" if plain.strip() else _rich(before)
+    text, rest = _cut(plain if plain.strip() else rich)
+    inner = (parts[back].decoded() if back < len(parts) else rest.encode("utf-8").decode("latin-1")).lstrip("\n")
+    return Notice(
+        subject=words_of(mail.get("subject")),
+        sender=mail.get("from"),
+        text=text,
+        lower=text.lower(),
+        inner=inner,
+        returned=_returned(inner[:MAX_TEXT]),
+        to=tuple(_ADDRESS.findall(mail.get("to"))),
+    )
+
+
+def from_rich_text(of: Notice, parts: Sequence[Part]) -> Notice | None:
+    """The same by its HTML, for mails whose plain text says nothing."""
+    text, _ = _cut(_rich(parts))
+    return replace(of, text=text, lower=text.lower()) if text.strip() else None
+
+
+def words_of(value: str) -> str:
+    """A header's value, its encoded words (RFC 2047) undone."""
+    return _ENCODED_WORD.sub(_decoded_word, value) if "=?" in value else value
+
+
+def _decoded_word(found: re.Match[str]) -> str:
+    charset, encoding, text = found[1].lower(), found[2].lower(), found[3]
+    try:
+        data = text.encode("ascii", "replace")
+        raw = binascii.a2b_base64(data) if encoding == "b" else binascii.a2b_qp(data.replace(b"_", b" "), header=False)
+    except binascii.Error:
+        return found[0]
+    return characters(raw.decode("latin-1"), charset)
+
+
+def _is_plain(part: Part) -> bool:
+    return part.type in {"text/plain", "text", "plain/text", "text/english"} or part.type.startswith("multipart/")
+
+
+def _rich(parts: Sequence[Part]) -> str:
+    found = "\n".join(part.text()[:MAX_TEXT] for part in parts if part.type == "text/html")[:MAX_TEXT]
+    return plain_text(found)
+
+
+def plain_text(rich: str) -> str:
+    """The text of HTML, a line to each block; good enough to find words and addresses."""
+    lines = _BLOCKS.sub("\n", rich.replace("\n", " "))
+    return html.unescape(_TAGS.sub(" ", lines)).replace("\xa0", " ")
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """The text up to where the returned message begins, and the rest."""
+    found = _HEADERS.search(text)
+    at = _first_header(text, found.start()) if found else len(text)
+    start = 0
+    for line in text[:at].splitlines(keepends=True):
+        # Without headers behind it, what looks like the mark may be no more than a line about the original.
+        if _is_mark(line) and (found or "@" in text[:start]):
+            return text[:start], text[at:] if found else text[start + len(line) :]
+        start += len(line)
+    return text[:at], text[at:]
+
+
+def _first_header(text: str, at: int) -> int:
+    """Where the block of header lines begins of which one is at `at`."""
+    while at > 0:
+        before = text.rfind("\n", 0, at - 1) + 1
+        line = text[before : at - 1]
+        if not line.strip() or not _HEADER_LINE.match(line):
+            return at
+        at = before
+    return at
+
+
+def _is_mark(line: str) -> bool:
+    """Whether a line says that the original begins below it, and no more than that: a sentence may speak of it too."""
+    told = line.strip()
+    is_decorated = told[:2] in {"--", "==", "**", "__", "##", "~~", "|-", "- ", "+-"}
+    if (
+        len(told) > MAX_MARK
+        or "@" in told
+        or not (is_decorated or told[-1:] in ":-=*#_.~|" or len(told) < MAX_BARE_MARK)
+    ):
+        return False
+    low = told.lower()
+    return tells("original", low) and not tells("sentence", low)
+
+
+def _returned(head: str) -> Returned:
+    kept: dict[str, str] = {}
+    if not head.isascii():
+        head = head.encode("latin-1").decode("utf-8", "replace")
+    for found in _KEPT.finditer(head):
+        kept.setdefault(found[1].lower(), " ".join(found[2][:MAX_VALUE].split()))
+    named = ("to", "cc", "x-envelope-to", "envelope-to", "x-rcpt-to")
+    return Returned(
+        Original(kept.get("message-id") or None, "".join(kept.get("tracepost-token", "").split()) or None),
+        to=_addresses(kept.get(name, "") for name in named),
+        sender=_addresses(kept.get(name, "") for name in ("from", "sender", "return-path")),
+    )
+
+
+def _addresses(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each for value in values for each in _ADDRESS.findall(value)))
