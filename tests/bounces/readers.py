@@ -105,11 +105,13 @@ def _sisimai(rows: dict[str, object]) -> Reading:
     return Reading(recipients, "feedback" in reasons, "vacation" in reasons, seconds=seconds)
 
 
+# It loads its modules when a mail first needs them, so that every mail is read once before the times are taken.
 _SISIMAI = """
 use Sisimai; use JSON; use Time::HiRes 'time';
 my $json = JSON->new->canonical->latin1;
-while (my $path = <STDIN>) {
-    chomp $path;
+chomp(my @paths = <STDIN>);
+eval { Sisimai->make($_, delivered => 1) } for @paths;
+for my $path (@paths) {
     my $begun = time;
     my $found = eval { Sisimai->make($path, delivered => 1) } || [];
     my $seconds = time - $begun;

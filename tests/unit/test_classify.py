@@ -1,5 +1,7 @@
 """What a refusal means."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,18 @@ WORDS = st.sampled_from([*PHRASES, *PIECES])
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.cause.rule)
 def test_every_rule_decides_its_own_example(rule: Rule) -> None:
     assert classify(**rule.example) == rule.cause
+
+
+@given(
+    st.sampled_from([rule for rule in rules() if rule.text]).flatmap(lambda rule: st.sampled_from(rule.text)), st.data()
+)
+def test_what_a_pattern_matches_begins_as_is_looked_for(
+    wording: tuple[str, re.Pattern[str]], data: st.DataObject
+) -> None:
+    begins, pattern = wording
+    found = pattern.search(data.draw(st.from_regex(pattern)))
+    assert found is not None
+    assert found[0].startswith(begins)
 
 
 def test_every_rule_has_its_own_name() -> None:

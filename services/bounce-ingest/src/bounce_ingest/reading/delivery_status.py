@@ -31,6 +31,8 @@ def from_part(body: str, notice: Notice) -> tuple[RecipientReport, ...]:
 def from_text(notice: Notice) -> tuple[RecipientReport, ...]:
     """Of a text in which the fields stand among words."""
     text = notice.text
+    if "-recipient" not in notice.lower and "action" not in notice.lower:
+        return ()
     begun = _INLINE.search(text)
     if not begun:
         return ()

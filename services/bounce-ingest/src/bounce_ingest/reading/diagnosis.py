@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from bounce_ingest.reading.values import Action, RecipientReport
 from tracepost.bounces.classify import Stage, classify, codes
 
+MAX_BEFORE = 40  # characters before a command that say that it was answered
 MAX_WORDS = 4000  # characters of a diagnostic that are kept
 
-# Postfix: "(in reply to end of DATA command)"; Exim: "after RCPT TO:<…>", "after end of data"; Yahoo: "[RCPT_TO]";
-# DragonFly: "did not like our RCPT TO:"; X3: "SMTP:RCPT host"; m-FILTER: the command below "SMTP command".
-_COMMAND = re.compile(
+_COMMAND = re.compile(r"(?i)\b(?:mail[ _]from|rcpt|data|helo|ehlo|initial)")
+# What stands before the command that was answered. Postfix: "(in reply to end of DATA command)"; Exim: "after RCPT
+# TO:<…>", "after end of data"; Yahoo: "[RCPT_TO]"; DragonFly: "did not like our RCPT TO:"; X3: "SMTP:RCPT host";
+# m-FILTER: the command below "SMTP command".
+_ANSWERED = re.compile(
     r"(?i)(?:in reply to|after|did not like our(?: final)?|\[|STEP: |SMTP:|SMTP command)"
-    r"(?: end of| pipelined| sending)*\s{0,3}"
-    r"(mail[ _]from|rcpt(?:[ _]to)?|data|[he]{2}lo|initial)\b"
+    r"(?: end of| pipelined| sending)*\s{0,3}$"
 )
 _STAGES: dict[str, Stage] = {"mail": "mail", "rcpt": "rcpt", "data": "data", "init": "connect"}
 # Others tell it in words of their own, or show the dialogue.
@@ -63,6 +65,7 @@ def recipient(
 def stage(words: str) -> Stage | None:
     """The SMTP command that was answered, where the words name it."""
     words = words[:MAX_WORDS]
-    if answered := _COMMAND.search(words):
-        return _STAGES.get(answered[1][:4].lower(), "ehlo")
+    for command in _COMMAND.finditer(words):
+        if _ANSWERED.search(words[max(command.start() - MAX_BEFORE, 0) : command.start()]):
+            return _STAGES.get(command[0][:4].lower(), "ehlo")
     return next((each for each, told in _TOLD if told.search(words)), None)

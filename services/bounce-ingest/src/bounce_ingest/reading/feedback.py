@@ -49,7 +49,7 @@ _OPT_OUT = re.compile(r"(?i)sent this (?:e-?mail|message) to unsubscribe from|^\
 def elsewhere(mail: Part, told: Notice) -> FeedbackReport | None:
     """A complaint without a feedback report; None if there is none."""
     notice, subject, original = told.text, told.subject, told.returned.original
-    if stated := _STATED.search(notice):
+    if "feedback-type" in told.lower and (stated := _STATED.search(notice)):
         return from_part(notice[stated.start() :], original)
     if marked := _RETURNED_BY_PROVIDER.search(told.inner[:MAX_TEXT]):
         return FeedbackReport("abuse", "", "Microsoft", tuple(filter(None, (address(marked[1]),))), original)

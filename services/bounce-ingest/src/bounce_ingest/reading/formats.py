@@ -10,6 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from bounce_ingest.reading.addresses import ADDRESS
 from bounce_ingest.reading.lines import ANSWERED, Found
 from bounce_ingest.reading.notice import Notice
 from bounce_ingest.reading.shapes import MAX_RECIPIENTS, find
@@ -21,7 +22,7 @@ Reading = tuple[str, list[Found], Action | None]
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """Applies when every condition that it states holds; `recipients` has a group `address` and may have `words`."""
+    """Applies when every condition that it states holds; `recipients` has the group `address` and may have `words`."""
 
     name: str
     sender: re.Pattern[str] | None
@@ -51,9 +52,13 @@ def _format(entry: dict[str, Any]) -> Format:
         text=tuple(entry["text"]),
         begin=pattern("begin", re.MULTILINE),
         end=pattern("end", re.MULTILINE),
-        recipients=pattern("recipients", re.MULTILINE),
+        recipients=_recipients(entry["recipients"]) if "recipients" in entry else None,
         action=entry.get("action"),
     )
+
+
+def _recipients(stated: str) -> re.Pattern[str]:
+    return re.compile(stated.replace("{address}", f"(?P<address>{ADDRESS})"), re.MULTILINE)
 
 
 def read(notice: Notice, without: AbstractSet[str]) -> Reading | None:

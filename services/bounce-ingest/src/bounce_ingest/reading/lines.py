@@ -65,6 +65,7 @@ _REFUSED = re.compile(r"(?:^|[^\d])[45]\d\d(?:[ -]|$)")
 _DETAIL = re.compile(r"\s*[A-Za-z][A-Za-z ]{1,20}: ")
 _SECTION = re.compile(r"\s*[-=*_#|+~]{2,}")
 _ADDRESS = re.compile(ADDRESS)
+_JOINED = re.compile(rf"[>\s\"']{{0,4}}(?:,|;|and\b|und\b|et\b|&)[\s<\"']{{0,8}}(?P<address>{ADDRESS})")
 _GLUED = re.compile(r"^(?:(?:address|recipient|rcpt|to|smtp|mailto)=|['`*|={/.&?!#-])+", re.IGNORECASE)
 
 
@@ -79,13 +80,13 @@ class Reader:
         self._current: Found | None = None  # to which the reason that follows belongs
         self._asked: str | None = None  # the recipient of an SMTP command that has no answer yet
 
-    def read(self, line: str) -> list[Found]:
-        """The addresses of a line; the reason of a listed one grows with the lines after it."""
+    def read(self, line: str, after: str) -> list[Found]:
+        """The addresses of a line before another; the reason of a listed one grows with the lines that follow."""
         bare = line.strip()
         if not bare:
             self._after_blank = True
             return []
-        found = [*self._dialogue(line, bare), *(self._addresses(line) if "@" in line else ())]
+        found = [*self._dialogue(line, bare), *(self._addresses(line, after) if "@" in line else ())]
         listed = next((each for each in found if each.sureness == LISTED), None)
         if listed:
             self._current = listed
@@ -99,7 +100,9 @@ class Reader:
     def _dialogue(self, line: str, bare: str) -> Iterator[Found]:
         """The recipient of a command in a transcript, once its answer is a refusal; or of a command among details."""
         asked = _COMMAND.search(line)
-        if self._asked and _REFUSED.search(line):
+        if asked and _REFUSED.search(line, asked.end()):
+            yield Found(clean(asked["address"]), ANSWERED, [bare])
+        elif self._asked and _REFUSED.search(line):
             yield Found(self._asked, ANSWERED, [bare])
         elif self._asked and not asked and _DETAIL.match(line):
             yield Found(self._asked, ANSWERED)
@@ -119,7 +122,7 @@ class Reader:
         if self._current is not None and len(self._current.words) < MAX_REASON:
             self._current.words.append(bare)
 
-    def _addresses(self, line: str) -> Iterator[Found]:
+    def _addresses(self, line: str, after: str) -> Iterator[Found]:
         low = line.lower()
         if _HEADER.match(line) or tells("success", low):
             return
@@ -127,9 +130,10 @@ class Reader:
         if begins and not _is_of_others(before := line[: begins.start("address")]):
             listing = self._listing or (not self._asking and _introduces(self._before))
             if listing or _GOES_ON.match(begins["after"]):
-                yield self._first(line, before, begins, listing=listing)
+                first = self._first(line, before, begins, listing=listing)
+                yield from (first, *_joined(line, begins.end("address"), first))
                 return
-        yield from _within(line, fails=tells("failure", low))
+        yield from _within(line, fails=tells("failure", low) or tells("failure", after.lower()))
 
     def _first(self, line: str, before: str, begins: re.Match[str], *, listing: bool) -> Found:
         """An address that begins its line."""
@@ -149,15 +153,24 @@ def _within(line: str, *, fails: bool) -> Iterator[Found]:
         if _ORIGINATOR.search(before) or _COMMAND.search(line):
             continue
         if _LABEL.search(before):
-            yield Found(clean(each[0]), ANSWERED, [line[each.end() :].lstrip(" >,;:.")])
-        elif tells("contact", before.lower()):
+            first = Found(clean(each[0]), ANSWERED, [line[each.end() :].lstrip(" >,;:.")])
+            yield from (first, *_joined(line, each.end(), first))
+        elif _asks(before):
             continue
         elif answer and answer.start("address") == each.start():
             yield Found(clean(each[0]), ANSWERED, [line.strip()])
         elif fails and not _WEAK_LABEL.search(before) and _OBJECT.search(before):
-            yield Found(clean(each[0]), TOLD, [line.strip()])
+            first = Found(clean(each[0]), TOLD, [line.strip()])
+            yield from (first, *_joined(line, each.end(), first))
         else:
             yield Found(clean(each[0]), GUESSED)
+
+
+def _joined(line: str, end: int, first: Found) -> Iterator[Found]:
+    """The addresses that are named in one breath with the one that ends there."""
+    while more := _JOINED.match(line, end):
+        yield Found(clean(more["address"]), first.sureness, [*first.words])
+        end = more.end()
 
 
 def _announces(low: str) -> bool:
@@ -175,7 +188,12 @@ def _introduces(before: str) -> bool:
 
 
 def _is_of_others(before: str) -> bool:
-    return bool(_ORIGINATOR.search(before)) or tells("contact", before.lower())
+    return bool(_ORIGINATOR.search(before)) or _asks(before)
+
+
+def _asks(before: str) -> bool:
+    """Whether it says whom to ask; an address itself may hold such words."""
+    return tells("contact", _ADDRESS.sub("@", before).lower())
 
 
 def clean(address: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from bounce_ingest.reading.notice import Notice
 from bounce_ingest.reading.parts import Part
 from bounce_ingest.reading.wording import tells
 
+_DAEMON = re.compile(r"(?i)mailer.?daemon|mail delivery (sub)?system")
 MAX_LOOKED_AT = 4000  # characters
 
 
@@ -19,6 +22,11 @@ def is_mail_system(mail: Part) -> bool:
     )
 
 
+def is_daemon(mail: Part) -> bool:
+    """Whether the sender is one who writes nothing but reports."""
+    return _DAEMON.search(mail.get("from")) is not None
+
+
 def reports_failure(mail: Part, notice: Notice) -> bool:
     """Whether the mail is a report; of what people write to each other about reports it must not be true."""
     subject = says_so(mail, notice)
@@ -26,8 +34,9 @@ def reports_failure(mail: Part, notice: Notice) -> bool:
     if is_mail_system(mail):
         return subject or told
     is_conversation = "list-id" in mail.fields or notice.subject.lower().startswith(("re:", "fwd:", "fw:", "aw:"))
-    # Automatic replies have the empty return path too (RFC 3834), so it proves nothing without a word in the subject.
-    return told and (subject or mail.get("return-path") == "<>") and not is_conversation
+    # Automatic replies have the empty return path too (RFC 3834), but they do not bring back what was sent.
+    came_back = mail.get("return-path") == "<>" or bool({*notice.to} & {*notice.returned.sender})
+    return told and (subject or came_back) and not is_conversation
 
 
 def says_so(mail: Part, notice: Notice) -> bool:

@@ -12,28 +12,34 @@ from bounce_ingest.reading.addresses import ADDRESS
 from bounce_ingest.reading.parts import MAX_VALUE, Part, characters
 from bounce_ingest.reading.values import Original
 from bounce_ingest.reading.wording import tells
+from bounce_ingest.reading.wording import words as words_that_tell
 
 MAX_TEXT = 64 * 1024  # characters of the text for people
 MAX_LINES = 2000
+MAX_INDENTED = 4  # characters before a header that is quoted
+MAX_HEAD = 16 * 1024  # characters of the returned message's headers that are looked at
 MAX_MARK, MAX_BARE_MARK = 160, 30  # characters of a line that announces the returned message
 MAX_MENTIONS = 10
 
 RETURNED = re.compile(r"message/(?:rfc822|global|partial)(?:-headers?)?|text/rfc822(?:-headers?)?")
 _ENCODED_WORD = re.compile(r"=\?([\w.:-]{1,40})(?:\*[\w-]*)?\?([bq])\?([^?\s]{0,900})\?=(?:\s+(?==\?))?", re.IGNORECASE)
 _ADDRESS = re.compile(ADDRESS)
-# A block of header lines: the returned message itself, indented or quoted by whoever returned it.
-_HEADERS = re.compile(
-    r"(?m)^[ \t]{0,3}[>|]?[ \t]?"
-    r"(?:Received|Return-Path|DKIM-Signature|MIME-Version|X-Received|Delivered-To|ARC-Seal):[ \t]?\S"
-    r"|^(?:Received|Return-Path|Message-ID):[ \t]?\S",
-    re.IGNORECASE,
+# With one of these a block of header lines begins, or goes on: the returned message itself, perhaps quoted.
+_HEADERS = (
+    "received:",
+    "return-path:",
+    "dkim-signature:",
+    "mime-version:",
+    "x-received:",
+    "delivered-to:",
+    "arc-seal:",
 )
+_UNQUOTED_HEADERS = ("message-id:",)
 _HEADER_LINE = re.compile(r"[ \t>|]{0,5}[A-Za-z][\w-]{1,40}:|[ \t]")
-_KEPT = re.compile(
-    r"(?mi)^[ \t>|]{0,5}"
-    r"(message-id|tracepost-token|to|cc|from|sender|return-path|x-envelope-to|envelope-to|x-rcpt-to)[ \t]*:"
-    r"(.*(?:\n[ \t].*){0,100})"
-)
+_RECIPIENTS = ("to", "cc", "x-envelope-to", "envelope-to", "x-rcpt-to")
+_SENDERS = ("from", "sender", "return-path")
+_COUNTING = {"message-id", "tracepost-token", *_RECIPIENTS, *_SENDERS}
+_FOLDED = (" ", "\t")
 _TAGS = re.compile(
     r"(?is)<(?:style|script|head|title)\b.*?</(?:style|script|head|title)>|<!--.*?-->|<[^<>@]{1,2000}>|<[a-z][^<>]*>"
 )
@@ -87,7 +93,7 @@ def notice(mail: Part, parts: Sequence[Part]) -> Notice:
         text=text,
         lower=text.lower(),
         inner=inner,
-        returned=_returned(inner[:MAX_TEXT]),
+        returned=_returned(inner[:MAX_HEAD]),
         to=tuple(_ADDRESS.findall(mail.get("to"))),
     )
 
@@ -130,15 +136,28 @@ def plain_text(rich: str) -> str:
 
 def _cut(text: str) -> tuple[str, str]:
     """The text up to where the returned message begins, and the rest."""
-    found = _HEADERS.search(text)
-    at = _first_header(text, found.start()) if found else len(text)
-    start = 0
-    for line in text[:at].splitlines(keepends=True):
-        # Without headers behind it, what looks like the mark may be no more than a line about the original.
-        if _is_mark(line) and (found or "@" in text[:start]):
-            return text[:start], text[at:] if found else text[start + len(line) :]
+    low = text.lower()
+    marks = [words for words in words_that_tell("original") if words in low]
+    start, mark = 0, None
+    for line in text.splitlines(keepends=True):
+        if _is_header(line):
+            at = _first_header(text, start)
+            return text[: at if mark is None else mark[0]], text[at:]
+        if mark is None and _is_mark(line, marks):
+            mark = start, start + len(line)
         start += len(line)
-    return text[:at], text[at:]
+    # Without headers behind it, what looks like the mark may be no more than a line about the original.
+    if mark and "@" in text[: mark[0]]:
+        return text[: mark[0]], text[mark[1] :]
+    return text, ""
+
+
+def _is_header(line: str) -> bool:
+    bare = line[:60].lstrip(" \t>|")
+    if len(line[:60]) - len(bare) > MAX_INDENTED:
+        return False
+    low = bare.lower()
+    return low.startswith(_HEADERS) or (bare == line[:60] and low.startswith(_UNQUOTED_HEADERS))
 
 
 def _first_header(text: str, at: int) -> int:
@@ -152,7 +171,7 @@ def _first_header(text: str, at: int) -> int:
     return at
 
 
-def _is_mark(line: str) -> bool:
+def _is_mark(line: str, marks: Sequence[str]) -> bool:
     """Whether a line says that the original begins below it, and no more than that: a sentence may speak of it too."""
     told = line.strip()
     is_decorated = told[:2] in {"--", "==", "**", "__", "##", "~~", "|-", "- ", "+-"}
@@ -163,21 +182,36 @@ def _is_mark(line: str) -> bool:
     ):
         return False
     low = told.lower()
-    return tells("original", low) and not tells("sentence", low)
+    return any(mark in low for mark in marks) and not tells("sentence", low)
 
 
 def _returned(head: str) -> Returned:
-    kept: dict[str, str] = {}
-    if not head.isascii():
-        head = head.encode("latin-1").decode("utf-8", "replace")
-    for found in _KEPT.finditer(head):
-        kept.setdefault(found[1].lower(), " ".join(found[2][:MAX_VALUE].split()))
-    named = ("to", "cc", "x-envelope-to", "envelope-to", "x-rcpt-to")
+    kept = _kept(head if head.isascii() else head.encode("latin-1").decode("utf-8", "replace"))
     return Returned(
         Original(kept.get("message-id") or None, "".join(kept.get("tracepost-token", "").split()) or None),
-        to=_addresses(kept.get(name, "") for name in named),
-        sender=_addresses(kept.get(name, "") for name in ("from", "sender", "return-path")),
+        to=_addresses(kept.get(name, "") for name in _RECIPIENTS),
+        sender=_addresses(kept.get(name, "") for name in _SENDERS),
     )
+
+
+def _kept(head: str) -> dict[str, str]:
+    """The first field of each name that counts, up to the blank line behind the recipients; quoted ones too."""
+    kept: dict[str, str] = {}
+    name = ""
+    for line in head.split("\n"):
+        if line[:1] in _FOLDED and line.strip():
+            if name:
+                kept[name] = f"{kept[name]} {line.strip()}"[:MAX_VALUE]
+            continue
+        bare = line.lstrip("> |")
+        if "to" in kept and not bare:
+            break
+        stated, colon, value = bare.partition(":")
+        name = stated.strip().lower() if colon else ""
+        name = name if name in _COUNTING and name not in kept else ""
+        if name:
+            kept[name] = value.strip()[:MAX_VALUE]
+    return kept
 
 
 def _addresses(values: Iterable[str]) -> tuple[str, ...]:

@@ -52,20 +52,16 @@ class TooMuch(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A header block, its names in lower case, and a body in which each character is a byte."""
+    """A header block, its names in lower case, a body in which each character is a byte, and its media type."""
 
     fields: dict[str, list[str]]
     body: str
+    type: str = "text/plain"
 
     def get(self, name: str) -> str:
         """The first value of a field, or nothing."""
         values = self.fields.get(name)
         return values[0] if values else ""
-
-    @property
-    def type(self) -> str:
-        """The media type, in lower case; text/plain where none is stated."""
-        return self.get("content-type").partition(";")[0].strip().lower() or "text/plain"
 
     def decoded(self) -> str:
         """The body, its transfer encoding undone; each character is still a byte."""
@@ -91,14 +87,27 @@ def part(raw: str) -> Part:
     if raw.startswith("\n") or not _STARTS_WITH_FIELD.match(raw):
         return Part({}, raw.removeprefix("\n"))
     head, _, body = raw.partition("\n\n")
-    return Part(fields(head), body)
+    found = fields(head)
+    stated = found.get("content-type")
+    return (
+        Part(found, body, stated[0].partition(";")[0].strip().lower() or "text/plain") if stated else Part(found, body)
+    )
 
 
 def fields(head: str) -> dict[str, list[str]]:
     """The fields of a header block whose characters are bytes, unfolded."""
     if len(head) > MAX_HEADER_BLOCK:
         raise TooMuch("too_many_headers")
-    return unfolded(head if head.isascii() else head.encode("latin-1").decode("utf-8", "replace"))
+    return unfolded(head if head.isascii() else _eight_bit(head))
+
+
+def _eight_bit(head: str) -> str:
+    """As RFC 6532 has it, else in the charset of the body, as servers that know neither it nor RFC 2047 write."""
+    try:
+        return head.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        charset = _CHARSET.search(head)
+        return characters(head, charset[1].lower() if charset else "")
 
 
 def unfolded(head: str) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 
 from bounce_ingest.reading.addresses import ADDRESS, spelling
 from bounce_ingest.reading.lines import GUESSED, Found, Reader, clean
@@ -28,7 +29,8 @@ def find(notice: Notice) -> list[Found]:
 def _named(notice: Notice) -> dict[str, Found]:
     """Every address of text and subject, with the surest of its places."""
     reader = Reader()
-    inside = [each for line in notice.text.splitlines()[:MAX_LINES] for each in reader.read(line)]
+    lines = notice.text.splitlines()[:MAX_LINES]
+    inside = [each for line, after in pairwise([*lines, ""]) for each in reader.read(line, after)]
     inside += [Found(clean(each), GUESSED) for each in _ADDRESS.findall(notice.subject)]
     found: dict[str, Found] = {}
     for each in inside:
