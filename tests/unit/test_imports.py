@@ -27,7 +27,19 @@ PURE = {
         f"bounce_ingest.reading.{room}"
         for room in (
             *("addresses", "amazon_ses", "automatic", "delivery_status", "diagnosis", "disposition", "feedback"),
-            *("formats", "lines", "mail_system", "notice", "parts", "shapes", "values", "vendor", "wording"),
+            *(
+                "formats",
+                "lines",
+                "mail_system",
+                "notice",
+                "parts",
+                "returned",
+                "rich_text",
+                "shapes",
+                "values",
+                "vendor",
+                "wording",
+            ),
         )
     ),
     *(

@@ -249,6 +249,12 @@ HOSTILE = {
     + b"b." * 500_000,
     "many addresses": b"From: mailer-daemon@b.example\nSubject: undelivered\n\n" + b"a@b.example failed\n" * 100_000,
     "many brackets": b"From: mailer-daemon@b.example\nSubject: undelivered\n\n" + b"<" * 500_000 + b"a@b.example",
+    "many addresses on a line": b"From: mailer-daemon@b.example\nSubject: undelivered\n\nfailed: "
+    + b"a@b.example, " * 100_000,
+    "many styles": b"From: mailer-daemon@b.example\nSubject: undelivered\nContent-Type: text/html\n\n"
+    + b"<style>" * 200_000,
+    "many comments": b"From: mailer-daemon@b.example\nSubject: undelivered\nContent-Type: text/html\n\n"
+    + b"<!--" * 300_000,
     "many tags": b"From: mailer-daemon@b.example\nSubject: undelivered\nContent-Type: text/html\n\n" + b"<p<" * 300_000,
     "many encoded words": b"Subject: " + b"=?utf-8?q?a?= " * 300_000 + b"\n\n",
     "blank headers": b"From: mailer-daemon@b.example\nSubject: undelivered\n\n" + b"Received: a\n" * 200_000,

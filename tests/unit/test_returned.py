@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bounce_ingest.reading.formats import Format, formats
-from bounce_ingest.reading.notice import plain_text
 from bounce_ingest.reading.parts import TooMuch, leaves, whole
+from bounce_ingest.reading.rich_text import plain_text
 from bounce_ingest.report import (
     AutoReply,
     DeliveryReport,

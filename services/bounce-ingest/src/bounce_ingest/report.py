@@ -97,10 +97,10 @@ def _delivery_status(mail: Part, status: Part, told: Notice) -> Report | None:
 def _other(mail: Part, parts: Sequence[Part], told: Notice, without: AbstractSet[str]) -> Report:
     if found := amazon_ses.read(told) or feedback.elsewhere(mail, told):
         return found
-    if not is_mail_system(mail) and (reply := automatic(mail, told)):
+    if reply := automatic(mail, told):
         return reply
     if not reports_failure(mail, told):
-        return automatic(mail, told) or NotUnderstood("no_report")
+        return NotUnderstood("no_report")
     if found := vendor.read(mail, told, without):
         return found
     if (rich := from_rich_text(told, parts)) and (found := vendor.read(mail, rich, without)):

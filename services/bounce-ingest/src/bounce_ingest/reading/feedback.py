@@ -11,6 +11,8 @@ from bounce_ingest.reading.parts import Part, unfolded
 from bounce_ingest.reading.values import FeedbackReport, Original
 from tracepost.events import FeedbackType
 
+MAX_LOOKED_AT = 2000  # characters
+
 _TYPE = re.compile(r"^[A-Za-z][\w-]*\s*;\s*")
 _FEEDBACK: dict[str, FeedbackType] = {kind: kind for kind in get_args(FeedbackType)}
 
@@ -53,7 +55,7 @@ def elsewhere(mail: Part, told: Notice) -> FeedbackReport | None:
         return from_part(notice[stated.start() :], original)
     if marked := _RETURNED_BY_PROVIDER.search(told.inner[:MAX_TEXT]):
         return FeedbackReport("abuse", "", "Microsoft", tuple(filter(None, (address(marked[1]),))), original)
-    if mail.get("x-arf") or _SUBJECT.match(subject) or _WORDS.search(notice[:2000]):
+    if mail.get("x-arf") or (_SUBJECT.match(subject) and told.inner) or _WORDS.search(notice[:MAX_LOOKED_AT]):
         return FeedbackReport("abuse", "", mail.get("from") or None, (), original)
     if _OPT_OUT.search(notice[:500].strip()) or (_OPT_OUT.match(subject) and len(notice) < 500):
         return FeedbackReport("opt-out", "", None, (), original)

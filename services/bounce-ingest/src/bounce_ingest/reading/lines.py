@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from bounce_ingest.reading.addresses import ADDRESS
 from bounce_ingest.reading.wording import one_of, tells
 
 MAX_REASON = 30  # lines
+MAX_IN_LINE = 100  # addresses
+MAX_BEFORE = 120  # characters before an address that say what it is
 
 # How sure it is that an address in such a place is one that failed.
 LISTED = 5  # it stands in a list of them, or begins a line that goes on with the reason
@@ -147,10 +150,10 @@ class Reader:
 
 def _within(line: str, *, fails: bool) -> Iterator[Found]:
     """Addresses in the midst of a line."""
-    answer = _ANSWER.search(line)
-    for each in _ADDRESS.finditer(line):
-        before = line[: each.start()]
-        if _ORIGINATOR.search(before) or _COMMAND.search(line):
+    answer, is_command = _ANSWER.search(line), _COMMAND.search(line) is not None
+    for each in islice(_ADDRESS.finditer(line), MAX_IN_LINE):
+        before = line[max(each.start() - MAX_BEFORE, 0) : each.start()]
+        if is_command or _ORIGINATOR.search(before):
             continue
         if _LABEL.search(before):
             first = Found(clean(each[0]), ANSWERED, [line[each.end() :].lstrip(" >,;:.")])
@@ -168,7 +171,9 @@ def _within(line: str, *, fails: bool) -> Iterator[Found]:
 
 def _joined(line: str, end: int, first: Found) -> Iterator[Found]:
     """The addresses that are named in one breath with the one that ends there."""
-    while more := _JOINED.match(line, end):
+    for _ in range(MAX_IN_LINE):
+        if not (more := _JOINED.match(line, end)):
+            return
         yield Found(clean(more["address"]), first.sureness, [*first.words])
         end = more.end()
 

@@ -18,7 +18,7 @@ def is_mail_system(mail: Part) -> bool:
         tells("mail_system", mail.get("from").lower())
         or mail.get("from").strip(" \"'") in {"", "<>"}
         or mail.get("x-failed-recipients")
-        or mail.type == "multipart/report"
+        or _is_delivery_report(mail)
     )
 
 
@@ -41,8 +41,9 @@ def reports_failure(mail: Part, notice: Notice) -> bool:
 
 def says_so(mail: Part, notice: Notice) -> bool:
     """Whether the header alone says that it is a report."""
-    return (
-        tells("subject", notice.subject.lower())
-        or bool(mail.get("x-failed-recipients"))
-        or mail.type == "multipart/report"
-    )
+    named = bool(mail.get("x-failed-recipients"))
+    return named or tells("subject", notice.subject.lower()) or _is_delivery_report(mail)
+
+
+def _is_delivery_report(mail: Part) -> bool:
+    return mail.type == "multipart/report" and "delivery-status" in mail.get("content-type").lower()

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import binascii
-import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bounce_ingest.reading.addresses import ADDRESS
-from bounce_ingest.reading.parts import MAX_VALUE, Part, characters
-from bounce_ingest.reading.values import Original
+from bounce_ingest.reading.parts import Part, characters
+from bounce_ingest.reading.returned import Returned, returned
+from bounce_ingest.reading.rich_text import plain_text
 from bounce_ingest.reading.wording import tells
 from bounce_ingest.reading.wording import words as words_that_tell
 
 MAX_TEXT = 64 * 1024  # characters of the text for people
 MAX_LINES = 2000
 MAX_INDENTED = 4  # characters before a header that is quoted
-MAX_HEAD = 16 * 1024  # characters of the returned message's headers that are looked at
 MAX_MARK, MAX_BARE_MARK = 160, 30  # characters of a line that announces the returned message
 MAX_MENTIONS = 10
 
@@ -36,23 +35,6 @@ _HEADERS = (
 )
 _UNQUOTED_HEADERS = ("message-id:",)
 _HEADER_LINE = re.compile(r"[ \t>|]{0,5}[A-Za-z][\w-]{1,40}:|[ \t]")
-_RECIPIENTS = ("to", "cc", "x-envelope-to", "envelope-to", "x-rcpt-to")
-_SENDERS = ("from", "sender", "return-path")
-_COUNTING = {"message-id", "tracepost-token", *_RECIPIENTS, *_SENDERS}
-_FOLDED = (" ", "\t")
-_TAGS = re.compile(
-    r"(?is)<(?:style|script|head|title)\b.*?</(?:style|script|head|title)>|<!--.*?-->|<[^<>@]{1,2000}>|<[a-z][^<>]*>"
-)
-_BLOCKS = re.compile(r"(?i)<(?:br|/?p|/?div|/?tr|/?li|/?h\d|/?table|/?ul|hr|/?pre|/?blockquote)\b[^<>]{0,500}>")
-
-
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """What the headers of the returned message say, as far as they came back."""
-
-    original: Original
-    to: tuple[str, ...] = ()
-    sender: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +75,7 @@ def notice(mail: Part, parts: Sequence[Part]) -> Notice:
         text=text,
         lower=text.lower(),
         inner=inner,
-        returned=_returned(inner[:MAX_HEAD]),
+        returned=returned(inner),
         to=tuple(_ADDRESS.findall(mail.get("to"))),
     )
 
@@ -126,12 +108,6 @@ def _is_plain(part: Part) -> bool:
 def _rich(parts: Sequence[Part]) -> str:
     found = "\n".join(part.text()[:MAX_TEXT] for part in parts if part.type == "text/html")[:MAX_TEXT]
     return plain_text(found)
-
-
-def plain_text(rich: str) -> str:
-    """The text of HTML, a line to each block; good enough to find words and addresses."""
-    lines = _BLOCKS.sub("\n", rich.replace("\n", " "))
-    return html.unescape(_TAGS.sub(" ", lines)).replace("\xa0", " ")
 
 
 def _cut(text: str) -> tuple[str, str]:
@@ -183,36 +159,3 @@ def _is_mark(line: str, marks: Sequence[str]) -> bool:
         return False
     low = told.lower()
     return any(mark in low for mark in marks) and not tells("sentence", low)
-
-
-def _returned(head: str) -> Returned:
-    kept = _kept(head if head.isascii() else head.encode("latin-1").decode("utf-8", "replace"))
-    return Returned(
-        Original(kept.get("message-id") or None, "".join(kept.get("tracepost-token", "").split()) or None),
-        to=_addresses(kept.get(name, "") for name in _RECIPIENTS),
-        sender=_addresses(kept.get(name, "") for name in _SENDERS),
-    )
-
-
-def _kept(head: str) -> dict[str, str]:
-    """The first field of each name that counts, up to the blank line behind the recipients; quoted ones too."""
-    kept: dict[str, str] = {}
-    name = ""
-    for line in head.split("\n"):
-        if line[:1] in _FOLDED and line.strip():
-            if name:
-                kept[name] = f"{kept[name]} {line.strip()}"[:MAX_VALUE]
-            continue
-        bare = line.lstrip("> |")
-        if "to" in kept and not bare:
-            break
-        stated, colon, value = bare.partition(":")
-        name = stated.strip().lower() if colon else ""
-        name = name if name in _COUNTING and name not in kept else ""
-        if name:
-            kept[name] = value.strip()[:MAX_VALUE]
-    return kept
-
-
-def _addresses(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(each for value in values for each in _ADDRESS.findall(value)))

@@ -64,7 +64,8 @@ def _by_shape(mail: Part, notice: Notice) -> Reading:
 def by_flufl(mail: Part, notice: Notice) -> DeliveryReport | None:
     """By the detectors of flufl.bounce, which know some formats of the nineties."""
     message = Message()
-    message["From"], message["Subject"] = mail.get("from"), mail.get("subject")
+    sender = _ADDRESS.search(mail.get("from"))
+    message["From"], message["Subject"] = sender[0] if sender else "<>", mail.get("subject")
     message.set_payload(notice.text[:MAX_FLUFL])  # without the original, which may be a bounce itself
     try:
         waiting, failed = all_failures(message)
