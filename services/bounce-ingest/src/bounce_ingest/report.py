@@ -105,8 +105,8 @@ def _other(mail: Part, parts: Sequence[Part], told: Notice, without: AbstractSet
         return found
     if (rich := from_rich_text(told, parts)) and (found := vendor.read(mail, rich, without)):
         return found
-    found = vendor.by_flufl(mail, told) if vendor.FLUFL not in without else None
-    return found or NotUnderstood("no_recipient")
+    is_wanted = vendor.FLUFL not in without and is_mail_system(mail)
+    return (vendor.by_flufl(mail, told) if is_wanted else None) or NotUnderstood("no_recipient")
 
 
 def _wrapped(told: Notice, without: AbstractSet[str]) -> Report | None:

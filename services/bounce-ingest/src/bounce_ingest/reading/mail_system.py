@@ -34,9 +34,12 @@ def reports_failure(mail: Part, notice: Notice) -> bool:
     if is_mail_system(mail):
         return subject or told
     is_conversation = "list-id" in mail.fields or notice.subject.lower().startswith(("re:", "fwd:", "fw:", "aw:"))
-    # Automatic replies have the empty return path too (RFC 3834), but they do not bring back what was sent.
-    came_back = mail.get("return-path") == "<>" or bool({*notice.to} & {*notice.returned.sender})
-    return told and (subject or came_back) and not is_conversation
+    return told and (subject or comes_back(mail, notice)) and not is_conversation
+
+
+def comes_back(mail: Part, notice: Notice) -> bool:
+    """Whether it brings a message back to its sender, or has the empty return path, as automatic replies have too."""
+    return mail.get("return-path") == "<>" or bool({*notice.to} & {*notice.returned.sender})
 
 
 def says_so(mail: Part, notice: Notice) -> bool:

@@ -14,7 +14,7 @@ from bounce_ingest.reading.delivery_status import from_text
 from bounce_ingest.reading.diagnosis import recipient
 from bounce_ingest.reading.formats import Reading
 from bounce_ingest.reading.lines import ANSWERED, GUESSED, LISTED, TOLD, Found
-from bounce_ingest.reading.mail_system import is_daemon, says_so
+from bounce_ingest.reading.mail_system import comes_back, is_daemon, is_mail_system, says_so
 from bounce_ingest.reading.notice import Notice
 from bounce_ingest.reading.parts import Part
 from bounce_ingest.reading.values import Action, DeliveryReport, RecipientReport
@@ -56,7 +56,8 @@ def _named_in_header(mail: Part, notice: Notice, without: AbstractSet[str]) -> R
 
 def _by_shape(mail: Part, notice: Notice) -> Reading:
     """A mail whose header does not say that it is a report must say so in a way that leaves no doubt."""
-    least = GUESSED if says_so(mail, notice) else TOLD if is_daemon(mail) else ANSWERED
+    is_report = says_so(mail, notice) and (is_mail_system(mail) or comes_back(mail, notice))
+    least = GUESSED if is_report else TOLD if is_daemon(mail) else ANSWERED
     found = [each for each in shapes.find(notice) if each.sureness >= least]
     return GUESS if any(each.sureness == GUESSED for each in found) else "shape", found, None
 
