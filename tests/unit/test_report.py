@@ -191,6 +191,7 @@ def test_exit_code_of_a_program_is_no_reply() -> None:
         ("rfc822;user+2Btag@b.example", "user+tag@b.example"),
         ("rfc822;user+42@b.example", "user+42@b.example"),  # decoded already, and would become "userB"
         ("RFC822 ; <a@b.example>", "a@b.example"),
+        ("rfc822; a@b.example (Ann)", "a@b.example"),
         ("<a@b.example>", "a@b.example"),
         ("rfc822;@hop.example:a@b.example", "a@b.example"),
         ('rfc822;"a;b c"@b.example', '"a;b c"@b.example'),
