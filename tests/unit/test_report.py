@@ -240,6 +240,7 @@ HOSTILE = {
     "one long header": b"To: " + b"a@b.example," * 300_000 + b"\n\n",
     "endless continuation": b"To: a\n" + b" x\n" * 1_000_000,
     "many delimiters": b"Content-Type: multipart/mixed; boundary=a\n\n" + b"--a\n" * 1_000_000,
+    "many delimiters on a line": b"Content-Type: multipart/mixed; boundary=a\n\n" + b"--a" * 500_000,
     "many groups": DELIVERY_STATUS + b"Action: failed\n\n" * 250_000,
     "blank lines": DELIVERY_STATUS + b" \n" * 2_000_000,
     "long words": DELIVERY_STATUS

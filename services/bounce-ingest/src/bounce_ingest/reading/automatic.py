@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bounce_ingest.reading.mail_system import is_mail_system, reports_failure
+from bounce_ingest.reading.mail_system import is_daemon, is_mail_system, reports_failure
 from bounce_ingest.reading.notice import Notice
 from bounce_ingest.reading.parts import Part
 from bounce_ingest.reading.values import AutoReply
@@ -25,7 +25,7 @@ def automatic(mail: Part, notice: Notice) -> AutoReply | None:
     subject = notice.subject.lower()
     if tells("subscription", subject) and not tells("subject", subject):
         return AutoReply("subscription")
-    says_automatic = tells("automatic", subject) and not tells("subject", subject)
+    says_automatic = tells("automatic", subject) and not tells("subject", subject) and not is_daemon(mail)
     if not says_automatic and is_mail_system(mail) and reports_failure(mail, notice):
         return None
     headers = [f"{name}: {value}" for name, values in mail.fields.items() for value in values]

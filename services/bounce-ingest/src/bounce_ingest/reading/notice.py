@@ -112,20 +112,37 @@ def _rich(parts: Sequence[Part]) -> str:
 
 def _cut(text: str) -> tuple[str, str]:
     """The text up to where the returned message begins, and the rest."""
-    low = text.lower()
-    marks = [words for words in words_that_tell("original") if words in low]
-    start, mark = 0, None
+    at = _headers(text)
+    told = text[:at]
+    mark = _mark(told)
+    if mark is None:
+        return told, text[at:]
+    if at < len(text):
+        return told[: mark[0]], text[at:]
+    # Without headers behind it, what looks like the mark may be no more than a line about the original.
+    return (text[: mark[0]], text[mark[1] :]) if "@" in text[: mark[0]] else (text, "")
+
+
+def _headers(text: str) -> int:
+    """Where the headers of the returned message begin, or the end."""
+    start = 0
     for line in text.splitlines(keepends=True):
         if _is_header(line):
-            at = _first_header(text, start)
-            return text[: at if mark is None else mark[0]], text[at:]
-        if mark is None and _is_mark(line, marks):
-            mark = start, start + len(line)
+            return _first_header(text, start)
         start += len(line)
-    # Without headers behind it, what looks like the mark may be no more than a line about the original.
-    if mark and "@" in text[: mark[0]]:
-        return text[: mark[0]], text[mark[1] :]
-    return text, ""
+    return len(text)
+
+
+def _mark(told: str) -> tuple[int, int] | None:
+    """Where the line begins and ends that announces the returned message."""
+    low = told.lower()
+    marks = [words for words in words_that_tell("original") if words in low]
+    start = 0
+    for line in told.splitlines(keepends=True) if marks else ():
+        if _is_mark(line, marks):
+            return start, start + len(line)
+        start += len(line)
+    return None
 
 
 def _is_header(line: str) -> bool:

@@ -155,10 +155,20 @@ def _pieces(of: Part) -> list[str]:
 
 
 def _split(body: str, boundary: str) -> list[str]:
-    if f"--{boundary}" not in body:
-        return []
-    delimiter = rf"(?m)^[ \t]?--{re.escape(boundary)}(?:--)?[ \t]*(?:\n|\Z)"
-    return re.split(delimiter, body, maxsplit=MAX_PARTS + 1)[1:]
+    """What stands between the delimiter lines; by hand, for a regular expression would be compiled for every mail."""
+    mark = f"--{boundary}"
+    pieces: list[str] = []
+    begun, at = -1, body.find(mark)
+    while at >= 0 and len(pieces) <= MAX_PARTS:
+        end = body.find("\n", at)
+        end = len(body) if end < 0 else end
+        line = body.rfind("\n", max(at - 2, 0), at) + 1
+        if at - line <= 1 and body[at + len(mark) : end].rstrip() in {"", "--"} and not body[line:at].strip():
+            if begun >= 0:
+                pieces.append(body[begun:line])
+            begun = end + 1
+        at = body.find(mark, end)
+    return [*pieces, body[begun:]] if begun >= 0 else []
 
 
 def _base64(text: str) -> str:
