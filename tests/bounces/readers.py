@@ -1,4 +1,4 @@
-"""What reads the mails: ours, flufl.bounce and Debian's sisimai, each with the seconds that every mail took."""
+"""What reads the mails: ours, flufl.bounce and Debian's sisimai, each with the CPU time that every mail took."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ _UNPACKED = ROOT / ".local" / "sisimai"
 
 @dataclass(frozen=True)
 class Reading:
-    """What one parser makes of a mail: those that failed or wait, each with its spellings and whether it is dead."""
+    """What one parser makes of a mail: those that failed or wait, each with its spellings and whether it is dead.
+
+    `seconds` are of CPU time: what else the machine does would blur a ratio.
+    """
 
     recipients: tuple[tuple[frozenset[str], bool], ...] = ()
     is_complaint: bool = False
@@ -62,9 +65,9 @@ def sisimai(mails: Sequence[Mail]) -> list[Reading]:
 
 
 def _timed(read: Callable[[Mail], Reading], mail: Mail) -> Reading:
-    started = time.perf_counter()
+    started = time.process_time()
     reading = read(mail)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     return Reading(reading.recipients, reading.is_complaint, reading.is_auto_reply, reading.by, seconds)
 
 
@@ -107,14 +110,14 @@ def _sisimai(rows: dict[str, object]) -> Reading:
 
 # It loads its modules when a mail first needs them, so that every mail is read once before the times are taken.
 _SISIMAI = """
-use Sisimai; use JSON; use Time::HiRes 'time';
+use Sisimai; use JSON; use Time::HiRes 'clock';
 my $json = JSON->new->canonical->latin1;
 chomp(my @paths = <STDIN>);
 eval { Sisimai->make($_, delivered => 1) } for @paths;
 for my $path (@paths) {
-    my $begun = time;
+    my $begun = clock;
     my $found = eval { Sisimai->make($path, delivered => 1) } || [];
-    my $seconds = time - $begun;
+    my $seconds = clock() - $begun;
     my @rows = map {{ recipient => $_->recipient->address, reason => $_->reason,
         hard => $_->softbounce == 0 ? JSON::true : JSON::false }} @$found;
     print $json->encode({ seconds => $seconds, found => \\@rows }), "\\n";

@@ -20,6 +20,7 @@ _PLACE = rf"(?:(?:^|[:;<>(#'\"]\s*)(?=...(?:[ -]|$))|\b(?=...[ -]+#?'?{_ENHANCED
 _SMTP = re.compile(rf"{_PLACE}([245][0-7]\d)(?! *(?i:[kmg]b|bytes)\b)")
 _ENHANCED_IN_TEXT = re.compile(rf"(?<![.\d]){_ENHANCED}")
 _BEGINNING = re.compile(r"(?:\\b)?([a-z ]+)(?![?*{])")
+_LEADING_GROUP = re.compile(r"(?:\\b)?\((?:\?:)?([^()]+)\)(?![?*{])")
 _INNERMOST_GROUP = re.compile(r"\([^()]*\)")
 # A local part may hold any word ("spam@", "user.unknown@"): hints look at the server's words alone.
 _ADDRESS = re.compile(r"<?[^\s<>@]{1,64}@[^\s<>@:;,]{1,255}>?")
@@ -40,11 +41,11 @@ class Cause:
 class Rule:
     """Applies when everything that it states holds; `example` holds arguments for `classify`.
 
-    `text` holds the words of which one is found: each a pattern and how it begins, which is quick to look for.
+    `text` holds the words of which one is found: each a pattern and what it may begin with, which is quick to look for.
     """
 
     cause: Cause
-    text: tuple[tuple[str, re.Pattern[str]], ...]
+    text: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]
     enhanced: re.Pattern[str] | None
     smtp: re.Pattern[str] | None
     stages: frozenset[str]
@@ -76,19 +77,23 @@ def rules() -> tuple[Rule, ...]:
 
 
 def _rule(entry: dict[str, Any], classes: dict[str, BounceClass]) -> Rule:
-    text = tuple((_beginning(pattern), re.compile(pattern)) for pattern in entry.get("text", ()))
+    text = tuple((_beginnings(pattern), re.compile(pattern)) for pattern in entry.get("text", ()))
     enhanced, smtp = (re.compile(entry[key]) if key in entry else None for key in ("enhanced", "smtp"))
     cause = Cause(classes[entry["category"]], entry["category"], entry["name"])
     return Rule(cause, text, enhanced, smtp, frozenset(entry.get("stages", ())), entry["example"])
 
 
-def _beginning(pattern: str) -> str:
-    """The letters with which all that a pattern matches begins; none where that is not plain to see."""
+def _beginnings(pattern: str) -> tuple[str, ...]:
+    """Letters of which some begin all that a pattern matches; none where they are not plain to see."""
     outside = pattern
     while (shorter := _INNERMOST_GROUP.sub("", outside)) != outside:
         outside = shorter
-    beginning = _BEGINNING.match(pattern)
-    return beginning[1] if beginning and "|" not in outside else ""
+    if "|" in outside:
+        return ()
+    group = _LEADING_GROUP.match(pattern)
+    heads = group[1].split("|") if group else [pattern]
+    found = [beginning[1] for head in heads if (beginning := _BEGINNING.match(head))]
+    return tuple(found) if len(found) == len(heads) else ()
 
 
 def _words(text: str) -> str:
@@ -105,7 +110,7 @@ def _applies(rule: Rule, words: str, smtp: str, enhanced: str, stage: str | None
 
 
 def _says(rule: Rule, words: str) -> bool:
-    for begins, pattern in rule.text:  # noqa: SIM110 - any() takes half as long again, and this is most of the work
-        if begins in words and pattern.search(words):
+    for beginnings, pattern in rule.text:
+        if (not beginnings or any(map(words.__contains__, beginnings))) and pattern.search(words):
             return True
     return False

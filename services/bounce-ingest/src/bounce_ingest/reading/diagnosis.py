@@ -11,31 +11,30 @@ from tracepost.bounces.classify import Stage, classify, codes
 MAX_BEFORE = 40  # characters before a command that say that it was answered
 MAX_WORDS = 4000  # characters of a diagnostic that are kept
 
-_COMMAND = re.compile(r"(?i)\b(?:mail[ _]from|rcpt|data|helo|ehlo|initial)")
+# All of these look at words in lower case.
+_COMMAND = re.compile(r"\b(?:mail[ _]from|rcpt|data|helo|ehlo|initial)")
 # What stands before the command that was answered. Postfix: "(in reply to end of DATA command)"; Exim: "after RCPT
 # TO:<…>", "after end of data"; Yahoo: "[RCPT_TO]"; DragonFly: "did not like our RCPT TO:"; X3: "SMTP:RCPT host";
 # m-FILTER: the command below "SMTP command".
 _ANSWERED = re.compile(
-    r"(?i)(?:in reply to|after|did not like our(?: final)?|\[|STEP: |SMTP:|SMTP command)"
+    r"(?:in reply to|after|did not like our(?: final)?|\[|step: |smtp:|smtp command)"
     r"(?: end of| pipelined| sending)*\s{0,3}$"
 )
 _STAGES: dict[str, Stage] = {"mail": "mail", "rcpt": "rcpt", "data": "data", "init": "connect"}
-# Others tell it in words of their own, or show the dialogue.
-_TOLD: tuple[tuple[Stage, re.Pattern[str]], ...] = (
-    (
-        "rcpt",
-        re.compile(r"does not like recipient|(?i:RCPT\s+TO:)[^\n]{1,120}\n[^\n\w]{0,8}(?:Received\W{1,6})?[45]\d\d"),
-    ),
-    (
-        "mail",
-        re.compile(r"sender was rejected|(?i:MAIL\s+FROM:)[^\n]{1,120}\n[^\n\w]{0,8}(?:Received\W{1,6})?[45]\d\d"),
-    ),
-    (
-        "data",
-        re.compile(r"after I sent the message|>>> (?:DATA|\.)\n(?:<<< [23][^\n]*\n(?:>>> \.\n)?)?\W{0,8}[45]\d\d"),
-    ),
-    ("ehlo", re.compile(r"my name was rejected")),
-)
+# qmail's own words for it, and those who copied them.
+_TOLD: dict[str, Stage] = {
+    "does not like recipient": "rcpt",
+    "sender was rejected": "mail",
+    "after i sent the message": "data",
+    "my name was rejected": "ehlo",
+}
+# Others show the dialogue: the command that was answered by a refusal on the next line.
+_REFUSED = r"[^\n]{1,120}\n[^\n\w]{0,8}(?:received\W{1,6})?[45]\d\d"
+_DIALOGUE: dict[str, tuple[re.Pattern[str], Stage]] = {
+    "rcpt": (re.compile(rf"rcpt\s+to:{_REFUSED}"), "rcpt"),
+    "mail from": (re.compile(rf"mail\s+from:{_REFUSED}"), "mail"),
+    ">>> ": (re.compile(r">>> (?:data|\.)\n(?:<<< [23][^\n]*\n(?:>>> \.\n)?)?\W{0,8}[45]\d\d"), "data"),
+}
 
 
 def recipient(
@@ -64,8 +63,11 @@ def recipient(
 
 def stage(words: str) -> Stage | None:
     """The SMTP command that was answered, where the words name it."""
-    words = words[:MAX_WORDS]
-    for command in _COMMAND.finditer(words):
-        if _ANSWERED.search(words[max(command.start() - MAX_BEFORE, 0) : command.start()]):
-            return _STAGES.get(command[0][:4].lower(), "ehlo")
-    return next((each for each, told in _TOLD if told.search(words)), None)
+    low = words[:MAX_WORDS].lower()
+    for command in _COMMAND.finditer(low):
+        if _ANSWERED.search(low[max(command.start() - MAX_BEFORE, 0) : command.start()]):
+            return _STAGES.get(command[0][:4], "ehlo")
+    if told := next((each for each in _TOLD if each in low), None):
+        return _TOLD[told]
+    shown = (told for begins, (pattern, told) in _DIALOGUE.items() if begins in low and pattern.search(low))
+    return next(shown, None)

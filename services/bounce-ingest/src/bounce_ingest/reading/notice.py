@@ -11,8 +11,7 @@ from bounce_ingest.reading.addresses import ADDRESS
 from bounce_ingest.reading.parts import Part, characters
 from bounce_ingest.reading.returned import Returned, returned
 from bounce_ingest.reading.rich_text import plain_text
-from bounce_ingest.reading.wording import tells
-from bounce_ingest.reading.wording import words as words_that_tell
+from bounce_ingest.reading.wording import tells, words
 
 MAX_TEXT = 64 * 1024  # characters of the text for people
 MAX_LINES = 2000
@@ -134,15 +133,24 @@ def _headers(text: str) -> int:
 
 
 def _mark(told: str) -> tuple[int, int] | None:
-    """Where the line begins and ends that announces the returned message."""
-    low = told.lower()
-    marks = [words for words in words_that_tell("original") if words in low]
-    start = 0
-    for line in told.splitlines(keepends=True) if marks else ():
-        if _is_mark(line, marks):
-            return start, start + len(line)
+    """Where the line begins and ends that says that the original begins below it, and no more than that."""
+    lines, start = [], 0
+    for line in told.splitlines(keepends=True):
+        if _stands_out(line.strip()):
+            lines.append((line.lower(), start, start + len(line)))
         start += len(line)
+    together = "".join(line for line, _, _ in lines)
+    marks = [mark for mark in words("original") if mark in together]
+    for line, at, end in lines if marks else ():
+        if any(mark in line for mark in marks) and not tells("sentence", line):  # a sentence may speak of it too
+            return at, end
     return None
+
+
+def _stands_out(told: str) -> bool:
+    is_decorated = told[:2] in {"--", "==", "**", "__", "##", "~~", "|-", "- ", "+-"}
+    is_heading = is_decorated or told[-1:] in ":-=*#_.~|" or len(told) < MAX_BARE_MARK
+    return is_heading and 0 < len(told) <= MAX_MARK and "@" not in told
 
 
 def _is_header(line: str) -> bool:
@@ -162,17 +170,3 @@ def _first_header(text: str, at: int) -> int:
             return at
         at = before
     return at
-
-
-def _is_mark(line: str, marks: Sequence[str]) -> bool:
-    """Whether a line says that the original begins below it, and no more than that: a sentence may speak of it too."""
-    told = line.strip()
-    is_decorated = told[:2] in {"--", "==", "**", "__", "##", "~~", "|-", "- ", "+-"}
-    if (
-        len(told) > MAX_MARK
-        or "@" in told
-        or not (is_decorated or told[-1:] in ":-=*#_.~|" or len(told) < MAX_BARE_MARK)
-    ):
-        return False
-    low = told.lower()
-    return any(mark in low for mark in marks) and not tells("sentence", low)
