@@ -72,7 +72,8 @@ def _standard(mail: Part, parts: Sequence[Part], told: Notice) -> Report | None:
     for each in parts:
         match each.type:
             case "message/delivery-status" | "message/global-delivery-status":
-                return _delivery_status(mail, each, told)
+                if found := _delivery_status(mail, each, told):
+                    return found
             case "message/feedback-report":
                 return feedback.from_part(each.text(), told.returned.original)
             case "message/disposition-notification" | "message/global-disposition-notification":

@@ -9,6 +9,7 @@ from bounce_ingest.reading.parts import Part
 from bounce_ingest.reading.wording import tells
 
 _DAEMON = re.compile(r"(?i)mailer.?daemon|mail delivery (sub)?system")
+_OF_LISTS = {"list-id", "list-post", "list-unsubscribe"}
 MAX_LOOKED_AT = 4000  # characters
 
 
@@ -31,9 +32,10 @@ def reports_failure(mail: Part, notice: Notice) -> bool:
     """Whether the mail is a report; of what people write to each other about reports it must not be true."""
     subject = says_so(mail, notice)
     told = tells("failure", notice.lower[:MAX_LOOKED_AT])
+    is_of_a_list = not mail.fields.keys().isdisjoint(_OF_LISTS)
     if is_mail_system(mail):
-        return subject or told
-    is_conversation = "list-id" in mail.fields or notice.subject.lower().startswith(("re:", "fwd:", "fw:", "aw:"))
+        return subject or (told and (is_daemon(mail) or not is_of_a_list))
+    is_conversation = is_of_a_list or notice.subject.lower().startswith(("re:", "fwd:", "fw:", "aw:"))
     return told and (subject or comes_back(mail, notice)) and not is_conversation
 
 

@@ -21,6 +21,7 @@ from bounce_ingest.reading.values import Action, DeliveryReport, RecipientReport
 from bounce_ingest.reading.wording import tells
 
 HEADER, FLUFL = "x-failed-recipients", "flufl.bounce"
+MANY = 2  # recipients: what is told of one of them stands around its address
 GUESS = "guess"
 """The format of what is told without a sure sign."""
 MAX_FLUFL = 256 * 1024  # characters; its detectors look at every line many times over
@@ -55,11 +56,18 @@ def _named_in_header(mail: Part, notice: Notice, without: AbstractSet[str]) -> R
 
 
 def _by_shape(mail: Part, notice: Notice) -> Reading:
-    """A mail whose header does not say that it is a report must say so in a way that leaves no doubt."""
-    is_report = says_so(mail, notice) and (is_mail_system(mail) or comes_back(mail, notice))
-    least = GUESSED if is_report else TOLD if is_daemon(mail) else ANSWERED
-    found = [each for each in shapes.find(notice) if each.sureness >= least]
+    """A mail whose header does not say that it is a report must say so beside each address, and leave no doubt."""
+    found = shapes.find(notice)
+    if is_daemon(mail):
+        found = [each for each in found if each.sureness >= (GUESSED if says_so(mail, notice) else TOLD)]
+    elif not (says_so(mail, notice) and (is_mail_system(mail) or comes_back(mail, notice))):
+        found = [each for each in found if each.sureness >= ANSWERED and _is_said_of(each, notice)]
     return GUESS if any(each.sureness == GUESSED for each in found) else "shape", found, None
+
+
+def _is_said_of(found: Found, notice: Notice) -> bool:
+    around = "\n".join(notice.context(found.address, MANY)).lower()
+    return "rcpt to" in around or tells("failure", around)
 
 
 def by_flufl(mail: Part, notice: Notice) -> DeliveryReport | None:
