@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from bounce_ingest.reading.addresses import ADDRESS
-from bounce_ingest.reading.lines import ANSWERED, Found
+from bounce_ingest.reading.lines import ANSWERED, GUESSED, Found
 from bounce_ingest.reading.notice import Notice
 from bounce_ingest.reading.shapes import MAX_RECIPIENTS, find
 from bounce_ingest.reading.values import Action
@@ -85,7 +85,7 @@ def _found(of: Format, notice: Notice) -> list[Found]:
     if of.end and (ended := of.end.search(text)):
         text = text[: ended.start()]
     if of.recipients is None:
-        return find(replace(notice, text=text, lower=text.lower()))
+        return [each for each in find(replace(notice, text=text, lower=text.lower())) if each.sureness > GUESSED]
     return _matched(of.recipients, text)
 
 
