@@ -16,7 +16,7 @@ from tests.returned_mail.net import RETURN_DOMAIN
 from tracepost import tokens
 from tracepost.events import Bounced, Deferred, Delivered
 
-DATA = ROOT / "tests/data/returned"
+DATA = ROOT / "tests/data/servers"
 ENTRIES = {entry["path"]: entry for entry in map(json.loads, (DATA / "manifest.jsonl").read_text("utf-8").splitlines())}
 EVENTS = {"failed": Bounced, "delayed": Deferred, "delivered": Delivered, "relayed": Delivered}
 

@@ -165,12 +165,16 @@ class Complained(Data):
 
 
 class Opened(Data):
-    """The pixel was loaded, by the kind of client that `verdict` names; `ip` is cut to /24 or /48."""
+    """The pixel was loaded, by the kind of client that `verdict` names; `ip` is cut to /24 or /48.
+
+    With the origin `mdn`: the recipient's mail client reported that it displayed the message (RFC 8098).
+    """
 
     verdict: Verdict
     rule: Words
     client: Words | None = None
     ip: Words | None = None
+    origin: Origin | None = None
 
 
 class Replied(Data):
