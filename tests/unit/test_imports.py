@@ -51,7 +51,7 @@ PURE = {
         "status_store.why",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
-    *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
+    *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {
     *(

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from tracepost.events import BounceClass
+from tracepost.bounces.values import BounceClass
 
 Stage = Literal["connect", "ehlo", "mail", "rcpt", "data"]
 """The SMTP command that was answered; `data` includes the final dot."""

@@ -9,7 +9,7 @@ from bounce_ingest.reading.addresses import address
 from bounce_ingest.reading.notice import MAX_TEXT, Notice
 from bounce_ingest.reading.parts import Part, unfolded
 from bounce_ingest.reading.values import FeedbackReport, Original
-from tracepost.events import FeedbackType
+from tracepost.bounces.values import FeedbackType
 
 MAX_LOOKED_AT = 2000  # characters
 

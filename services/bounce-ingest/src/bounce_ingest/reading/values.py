@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tracepost.bounces.classify import Cause
-from tracepost.events import FeedbackType
+from tracepost.bounces.values import FeedbackType
 
 Action = Literal["failed", "delayed", "delivered", "relayed", "expanded"]
 Reason = Literal[
