@@ -44,11 +44,13 @@ _NO_FORMAT: AbstractSet[str] = frozenset()
 
 
 def understand(mail: bytes, without: AbstractSet[str] = _NO_FORMAT) -> Report:
-    """Read a returned mail; total, in time linear in its size. Formats named in `without` are passed over."""
+    """Read a returned mail; total but for MemoryError, in time linear in its size. Passes formats in `without` over."""
     try:
         return _read(whole(mail), without)
     except TooMuch as limit:
         return NotUnderstood(limit.reason)
+    except MemoryError:
+        raise  # of the process, whatever the mail says
     except Exception:  # whatever a strange mail may still bring about, it must end in quarantine and not be lost
         return NotUnderstood("unreadable")
 
