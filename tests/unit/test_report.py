@@ -1,5 +1,6 @@
 """Understanding of returned mail."""
 
+import json
 import time
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bounce_ingest.report import (
     NotUnderstood,
     Original,
     RecipientReport,
+    Report,
     understand,
 )
 
@@ -58,7 +60,8 @@ def test_cause_that_stands_in_the_words_to_people_only() -> None:
     report = delivery("exim-unrouteable")
     recipient = only(report)
     assert recipient.cause.category == "invalid_recipient"
-    assert (recipient.smtp_code, recipient.enhanced_code, recipient.diagnostic) == (None, "5.0.0", "")
+    assert (recipient.smtp_code, recipient.enhanced_code) == (None, "5.0.0")
+    assert recipient.diagnostic == "Unrouteable address"
     assert report.original == Original("<01hr@tickets.example>")
 
 
@@ -195,10 +198,67 @@ def test_exit_code_of_a_program_is_no_reply() -> None:
         ("<a@b.example>", "a@b.example"),
         ("rfc822;@hop.example:a@b.example", "a@b.example"),
         ('rfc822;"a;b c"@b.example', '"a;b c"@b.example'),
+        ("rfc822;a@b.exam\n--b--\nple.net", None),  # a boundary in its midst: nobody's address
     ],
 )
-def test_addresses(stated: str, address: str) -> None:
+def test_addresses(stated: str, address: str | None) -> None:
     assert recipient_of(f"Original-Recipient: {stated}\nAction: failed").original_recipient == address
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "action"),
+    [
+        ("4.4.7", "Envelope expired", "failed"),  # OpenSMTPD, of what it has taken from its queue
+        ("4.4.7", "Delivery delayed", "delayed"),  # Exchange, of what it still tries
+        ("4.2.2", "Quota expired", "delayed"),
+    ],
+)
+def test_called_delayed_though_given_up(status: str, words: str, action: str) -> None:
+    fields = f"Final-Recipient: rfc822;a@b.example\nAction: delayed\nStatus: {status}\nDiagnostic-Code: smtp; {words}"
+    assert recipient_of(fields).action == action
+    assert recipient_of(f"{fields}\nWill-Retry-Until: Wed, 4 Mar 2026 10:15:00 +0000").action == "delayed"
+
+
+def notification(message: object) -> Report:
+    return understand(b"From: no-reply@sns.example\nSubject: Note\n\n" + json.dumps(message).encode())
+
+
+BOUNCE = {"bouncedRecipients": [{"emailAddress": "a@b.example"}], "bounceType": "Permanent"}
+COMPLAINT = {"complainedRecipients": [{"emailAddress": "a@b.example"}]}
+
+
+def test_notification_of_amazon_ses() -> None:
+    bounce = notification({"notificationType": "Bounce", "bounce": BOUNCE})
+    assert isinstance(bounce, DeliveryReport)
+    assert (only(bounce).final_recipient, only(bounce).diagnostic) == ("a@b.example", "")
+    complaint = notification({"notificationType": "Complaint", "complaint": COMPLAINT, "mail": {"headers": []}})
+    assert isinstance(complaint, FeedbackReport)
+    assert complaint.recipients == ("a@b.example",)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"notificationType": "Bounce"},
+        {"notificationType": "Bounce", "bounce": {}},
+        {"notificationType": "Bounce", "bounce": []},
+        {"notificationType": "Bounce", "bounce": {"bouncedRecipients": [{}]}},
+        {"notificationType": "Bounce", "bounce": {"bouncedRecipients": [{"emailAddress": 7}]}},
+        {"notificationType": "Bounce", "bounce": {"bouncedRecipients": 7}},
+        {"notificationType": "Bounce", "bounce": BOUNCE, "mail": None},
+        {"notificationType": "Bounce", "bounce": BOUNCE, "mail": {"headers": [{"name": "X"}]}},
+        {"notificationType": "Bounce", "bounce": BOUNCE, "mail": {"headers": [{"name": "X", "value": 7}]}},
+        {"notificationType": "Complaint"},
+        {"notificationType": "Complaint", "complaint": {"complainedRecipients": [None]}},
+        {"notificationType": "Delivery", "delivery": {"recipients": [{}]}},
+        {"notificationType": ["Bounce"]},
+    ],
+)
+def test_json_that_lacks_what_amazon_ses_writes_is_none_of_its_notifications(message: object) -> None:
+    report = notification(message)
+    assert report != NotUnderstood("unreadable")
+    assert not isinstance(report, FeedbackReport)
+    assert getattr(report, "format", None) != "amazon-ses"
 
 
 def test_header_of_the_report_itself_names_nobody() -> None:

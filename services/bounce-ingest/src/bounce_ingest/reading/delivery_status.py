@@ -6,8 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from bounce_ingest.reading.addresses import address, xtext
+from bounce_ingest.reading import shapes
+from bounce_ingest.reading.addresses import address, spelling, xtext
 from bounce_ingest.reading.diagnosis import recipient
+from bounce_ingest.reading.lines import Found
 from bounce_ingest.reading.notice import Notice
 from bounce_ingest.reading.parts import MAX_PARTS, TooMuch, fields, unfolded
 from bounce_ingest.reading.values import Action, RecipientReport
@@ -25,7 +27,10 @@ _ACTION_OF_CLASS: dict[str, Action] = {"2": "delivered", "4": "delayed", "5": "f
 
 def from_part(body: str, notice: Notice) -> tuple[RecipientReport, ...]:
     """Of the body of a message/delivery-status, whose characters are bytes."""
-    return _recipients([fields(text) for text in _groups(body)], notice)
+    groups = _of_recipients([fields(text) for text in _groups(body)])
+    # Exim and OpenSMTPD give some causes, and Gmail some words, only in what they tell people.
+    is_bare = any("diagnostic-code" not in group for group in groups)
+    return _recipients(groups, notice, shapes.named(notice) if is_bare else {})
 
 
 def from_text(notice: Notice) -> tuple[RecipientReport, ...]:
@@ -37,7 +42,8 @@ def from_text(notice: Notice) -> tuple[RecipientReport, ...]:
     if not begun:
         return ()
     start = text.rfind("\n\n", 0, begun.start()) + 1
-    return _recipients([unfolded(group) for group in _groups(_MARKS.sub("", text[start:]))], notice)
+    groups = [unfolded(group) for group in _groups(_MARKS.sub("", text[start:]))]
+    return _recipients(_of_recipients(groups), notice, {})
 
 
 def names_an_address(report: RecipientReport) -> bool:
@@ -53,13 +59,16 @@ def _groups(body: str) -> list[str]:
     return texts
 
 
-def _recipients(groups: Sequence[Fields], notice: Notice) -> tuple[RecipientReport, ...]:
-    told = [group for group in groups if "action" in group or "final-recipient" in group]
-    reports = dict.fromkeys(_recipient(group, notice, len(told)) for group in told)
+def _of_recipients(groups: Sequence[Fields]) -> list[Fields]:
+    return [group for group in groups if "action" in group or "final-recipient" in group]
+
+
+def _recipients(groups: Sequence[Fields], notice: Notice, said: Mapping[str, Found]) -> tuple[RecipientReport, ...]:
+    reports = dict.fromkeys(_recipient(group, notice, said, len(groups)) for group in groups)
     return tuple(report for report in reports if report)
 
 
-def _recipient(group: Fields, notice: Notice, of: int) -> RecipientReport | None:
+def _recipient(group: Fields, notice: Notice, said: Mapping[str, Found], of: int) -> RecipientReport | None:
     """One group of per-recipient fields; None if it does not say what happened."""
     final = address(_first(group, "final-recipient"))
     status, comment = _STATUS.findall(_first(group, "status"))[0]
@@ -67,17 +76,25 @@ def _recipient(group: Fields, notice: Notice, of: int) -> RecipientReport | None
     if not action:
         return None
     diagnostic = " ".join(group.get("diagnostic-code", ()))
+    told = said.get(spelling(final or ""))
+    words = _TYPE.sub("", diagnostic) or comment.strip(" ()") or (told.reason if told else "")
+    if action == "delayed" and _is_given_up(group, status, words):
+        action = "failed"
     return recipient(
         final=final,
         original=address(xtext(_first(group, "original-recipient"))),
         action=action,
-        words=_TYPE.sub("", diagnostic) or comment.strip(" ()"),
+        words=words,
         status=status,
         remote_mta=_TYPE.sub("", _first(group, "remote-mta")).partition(" ")[0] or None,
         with_codes=not diagnostic.lower().startswith("x-unix"),  # exit codes are none
-        # Exim and Gmail give some causes only in the words to people.
         context=notice.context(final, of),
     )
+
+
+def _is_given_up(group: Fields, status: str, words: str) -> bool:
+    """Whether what is called delayed has had its time, as OpenSMTPD writes of envelopes that expired."""
+    return status.endswith(".4.7") and "expired" in words.lower() and "will-retry-until" not in group
 
 
 def _first(group: Fields, name: str) -> str:

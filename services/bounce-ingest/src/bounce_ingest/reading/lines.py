@@ -118,8 +118,11 @@ class Reader:
             self._listing, self._asking, self._current = False, True, None
         elif (announces := _announces(low)) or _SECTION.match(line):
             self._listing, self._asking, self._current = announces, False, None
-        elif not self._after_blank or line[:1] in " \t":
+        elif not self._after_blank or (line[:1] in " \t" and not self._has_words()):
             self._tell(bare)
+
+    def _has_words(self) -> bool:
+        return self._current is not None and bool(self._current.words)
 
     def _tell(self, bare: str) -> None:
         if self._current is not None and len(self._current.words) < MAX_REASON:

@@ -6,6 +6,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from bounce_ingest.reading.addresses import ADDRESS
 from bounce_ingest.reading.parts import Part, characters
@@ -18,6 +19,7 @@ MAX_LINES = 2000
 MAX_INDENTED = 4  # characters before a header that is quoted
 MAX_MARK, MAX_BARE_MARK = 160, 30  # characters of a line that announces the returned message
 MAX_MENTIONS = 10
+MAX_BEHIND, MAX_ABOVE = 3, 30  # lines from an address that may be about it
 
 RETURNED = re.compile(r"message/(?:rfc822|global|partial)(?:-headers?)?|text/rfc822(?:-headers?)?")
 _ENCODED_WORD = re.compile(r"=\?([\w.:-]{1,40})(?:\*[\w-]*)?\?([bq])\?([^?\s]{0,900})\?=(?:\s+(?==\?))?", re.IGNORECASE)
@@ -57,7 +59,7 @@ class Notice:
             return self.text, self.subject
         lines, low = self.text.splitlines()[:MAX_LINES], (address or "\n").lower()
         at = [number for number, line in enumerate(lines) if low in line.lower()][:MAX_MENTIONS]
-        return ("\n".join(line for number in at for line in lines[max(number - 1, 0) : number + 4]),)
+        return ("\n".join(line for number in at for line in _around(lines, number, low)),)
 
 
 def notice(mail: Part, parts: Sequence[Part]) -> Notice:
@@ -88,6 +90,20 @@ def from_rich_text(of: Notice, parts: Sequence[Part]) -> Notice | None:
 def words_of(value: str) -> str:
     """A header's value, its encoded words (RFC 2047) undone."""
     return _ENCODED_WORD.sub(_decoded_word, value) if "=?" in value else value
+
+
+def _around(lines: Sequence[str], number: int, address: str) -> list[str]:
+    """The line that mentions an address, the one before and three behind, without what is said of another address."""
+
+    def is_of_others(line: str) -> bool:
+        return "@" in line and address not in line.lower()
+
+    behind = takewhile(lambda line: not is_of_others(line), lines[number + 1 : number + 1 + MAX_BEHIND])
+    above = list(takewhile(str.strip, reversed(lines[max(number - MAX_ABOVE, 0) : number])))
+    # The line before is another's reason where each reason stands below its address.
+    are_reasons_first = above and not is_of_others(above[-1]) and not above[-1].endswith(":")
+    is_its_own = are_reasons_first or not any(map(is_of_others, above))
+    return [*(above[:1] if is_its_own else ()), lines[number], *behind]
 
 
 def _decoded_word(found: re.Match[str]) -> str:

@@ -19,15 +19,15 @@ _WORD = re.compile(r"[\w.+-]+")
 
 def find(notice: Notice) -> list[Found]:
     """Those that the surest places of the notice name, each once."""
-    pool = {name: each for name, each in _named(notice).items() if name not in _own(notice)}
+    pool = {name: each for name, each in named(notice).items() if name not in _own(notice)}
     best = max((each.sureness for each in pool.values()), default=0)
     if best <= GUESSED:
         return _guess(notice, pool)
     return [each for each in pool.values() if each.sureness == best][:MAX_RECIPIENTS]
 
 
-def _named(notice: Notice) -> dict[str, Found]:
-    """Every address of text and subject, with the surest of its places."""
+def named(notice: Notice) -> dict[str, Found]:
+    """Every address of text and subject by its spelling, with the surest of its places and all that is said of it."""
     reader = Reader()
     lines = notice.text.splitlines()[:MAX_LINES]
     inside = [each for line, after in pairwise([*lines, ""]) for each in reader.read(line, after)]
