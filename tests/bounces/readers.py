@@ -92,7 +92,10 @@ def _by(report: Report) -> str:
 
 
 def _flufl(mail: Mail) -> Reading:
-    waiting, failed = all_failures(message_from_bytes(mail.content))
+    try:
+        waiting, failed = all_failures(message_from_bytes(mail.content))
+    except Exception:  # its detectors take no header beyond ASCII
+        return Reading(())
     names = {spelling(each.decode("utf-8", "replace")) for each in {*waiting, *failed}}
     return Reading(tuple((frozenset({each}), False) for each in names))
 

@@ -120,6 +120,8 @@ class Reader:
             self._listing, self._asking, self._current = announces, False, None
         elif not self._after_blank or (line[:1] in " \t" and not self._has_words()):
             self._tell(bare)
+        else:
+            self._current = None
 
     def _has_words(self) -> bool:
         return self._current is not None and bool(self._current.words)

@@ -19,7 +19,9 @@ _WORD = re.compile(r"[\w.+-]+")
 
 def find(notice: Notice) -> list[Found]:
     """Those that the surest places of the notice name, each once."""
-    pool = {name: each for name, each in named(notice).items() if name not in _own(notice)}
+    own = _own(notice)
+    strangers = {name: each for name, each in named(notice).items() if name not in own}
+    pool = _without_helpers(notice, strangers)
     best = max((each.sureness for each in pool.values()), default=0)
     if best <= GUESSED:
         return _guess(notice, pool)
@@ -45,6 +47,13 @@ def _own(notice: Notice) -> set[str]:
     """Those to whom the report is sent, unless they wrote to themselves."""
     own = {spelling(each) for each in (*notice.to, *notice.returned.sender)}
     return own - {spelling(each) for each in notice.returned.to}
+
+
+def _without_helpers(notice: Notice, pool: Mapping[str, Found]) -> Mapping[str, Found]:
+    """Without postmasters whom people are told to ask, in whatever language, where somebody else is named."""
+    to = {spelling(each) for each in notice.returned.to}
+    others = {name: each for name, each in pool.items() if name in to or not name.startswith("postmaster@")}
+    return others or pool
 
 
 def _guess(notice: Notice, pool: Mapping[str, Found]) -> list[Found]:

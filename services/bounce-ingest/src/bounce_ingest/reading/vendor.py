@@ -39,7 +39,8 @@ def read(mail: Part, notice: Notice, without: AbstractSet[str]) -> DeliveryRepor
     if not found:
         return None
     action = action or _action(notice)
-    reports = tuple(_report(each, notice, action, len(found)) for each in found)
+    told_apart = len(found) if any(each.words for each in found) else 1  # one reason may be given for all
+    reports = tuple(_report(each, notice, action, told_apart) for each in found)
     return DeliveryReport(reports, notice.returned.original, name)
 
 
