@@ -61,6 +61,28 @@ def test_addresses_and_codes_stand_in_the_mail(mail: Mail) -> None:
     assert_told_by(understand(mail.content), everything(mail.content))
 
 
+@pytest.mark.parametrize("name", ["gmail-german", "gmail-thai", "gmail-html", "masqmail"])
+def test_a_reply_that_stands_apart_from_the_recipient_is_its_reason(name: str) -> None:
+    report = next(understand(mail.content) for mail in MAILS if mail.path.stem == name)
+    assert isinstance(report, DeliveryReport)
+    for each in report.recipients:
+        assert (each.smtp_code, each.enhanced_code) == (550, "5.1.1")
+        assert "550 5.1.1" in each.diagnostic
+
+
+def test_a_daemon_is_understood_in_a_language_of_which_no_word_is_known() -> None:
+    header = b"From: MAILER-DAEMON@mx.example\nTo: sender@b.example\nSubject: Xyzzy\n\n"
+    returned = b"\nReceived: from b.example\nFrom: sender@b.example\nTo: ann@customer.example\nSubject: x\n\nHi\n"
+    for text in (
+        b"Xyzzy plugh:\n\n  ann@customer.example\n    Plover\n" + returned,
+        b"Xyzzy\n\nann@customer.example\n550 5.1.1 Plover\n",
+    ):
+        report = understand(header + text)
+        assert isinstance(report, DeliveryReport)
+        assert [each.final_recipient for each in report.recipients] == ["ann@customer.example"]
+    assert understand(header + b"Xyzzy plugh:\n\n  ann@customer.example\n    Plover\n") == NotUnderstood("no_report")
+
+
 def everything(content: bytes) -> str:
     """All that a mail may be said to tell, with and without its encodings undone."""
     try:

@@ -9,7 +9,7 @@ from itertools import islice
 
 from bounce_ingest.reading import amazon_ses, delivery_status, disposition, feedback, vendor
 from bounce_ingest.reading.automatic import automatic
-from bounce_ingest.reading.mail_system import is_mail_system, reports_failure
+from bounce_ingest.reading.mail_system import is_mail_system, looks_like_a_failure, reports_failure
 from bounce_ingest.reading.notice import Notice, from_rich_text, notice
 from bounce_ingest.reading.parts import MAX_DEPTH, MAX_HEADERS, MAX_PARTS, Part, TooMuch, leaves, part, whole
 from bounce_ingest.reading.values import (
@@ -102,7 +102,7 @@ def _other(mail: Part, parts: Sequence[Part], told: Notice, without: AbstractSet
         return found
     if reply := automatic(mail, told):
         return reply
-    if not reports_failure(mail, told):
+    if not (reports_failure(mail, told) or looks_like_a_failure(mail, told)):
         return NotUnderstood("no_report")
     if found := vendor.read(mail, told, without):
         return found

@@ -11,6 +11,8 @@ from tracepost.bounces.classify import Stage, classify, codes
 MAX_BEFORE = 40  # characters before a command that say that it was answered
 MAX_WORDS = 4000  # characters of a diagnostic that are kept
 
+_REPLY = re.compile(r"(?m)^[ \t>]{0,8}([45]\d\d)[ -][45]\.\d\.\d{1,3}\b.*(?:\n[ \t>]{0,8}\1[ -].*)*")
+
 # All of these look at words in lower case.
 _COMMAND = re.compile(r"\b(?:mail[ _]from|rcpt|data|helo|ehlo|initial)")
 # What stands before the command that was answered. Postfix: "(in reply to end of DATA command)"; Exim: "after RCPT
@@ -52,6 +54,9 @@ def recipient(
     answered: Stage | None = next((told for each in (words, *context) if (told := stage(each))), None)
     words = " ".join(words[:MAX_WORDS].split())
     smtp, enhanced = codes(words) if with_codes else (None, None)
+    if with_codes and not (smtp or enhanced) and (reply := _reply(context)):
+        words = f"{words} {reply}".strip()
+        smtp, enhanced = codes(reply)
     code = next((code for code in (status, enhanced) if code and not code.endswith(".0.0")), status or enhanced) or None
     cause = classify(words, smtp, code, answered)
     for more in context:
@@ -59,6 +64,12 @@ def recipient(
             other_smtp, other_enhanced = codes(more)
             cause = classify(more, smtp or other_smtp, code or other_enhanced, answered)
     return RecipientReport(final, original, action, code, smtp, words, remote_mta, cause)
+
+
+def _reply(context: Sequence[str]) -> str | None:
+    """The first reply of a server that stands in lines of its own; Gmail shows it apart from the recipient."""
+    found = next((reply for each in context if (reply := _REPLY.search(each))), None)
+    return " ".join(found[0][:MAX_WORDS].split()) if found else None
 
 
 def stage(words: str) -> Stage | None:

@@ -9,7 +9,7 @@ from bounce_ingest.reading.parts import Part
 from bounce_ingest.reading.wording import tells
 
 _DAEMON = re.compile(r"(?i)mailer.?daemon|mail delivery (sub)?system")
-_REPLY = re.compile(r"\b[45]\d\d[ -][45]\.\d{1,3}\.\d{1,3}\b")  # in whatever language the rest is
+_REPLY = re.compile(r"\b[45]\d\d[ -][45]\.\d{1,3}\.\d{1,3}\b")
 _OF_LISTS = {"list-id", "list-post", "list-unsubscribe"}
 MAX_LOOKED_AT = 4000  # characters
 
@@ -34,12 +34,15 @@ def reports_failure(mail: Part, notice: Notice) -> bool:
     subject = says_so(mail, notice)
     told = tells("failure", notice.lower[:MAX_LOOKED_AT])
     is_of_a_list = not mail.fields.keys().isdisjoint(_OF_LISTS)
-    if is_daemon(mail):
-        return subject or told or bool(notice.inner or _REPLY.search(notice.text, 0, MAX_LOOKED_AT))
     if is_mail_system(mail):
-        return subject or (told and not is_of_a_list)
+        return subject or (told and (is_daemon(mail) or not is_of_a_list))
     is_conversation = is_of_a_list or notice.subject.lower().startswith(("re:", "fwd:", "fw:", "aw:"))
     return told and (subject or comes_back(mail, notice)) and not is_conversation
+
+
+def looks_like_a_failure(mail: Part, notice: Notice) -> bool:
+    """Whether it is one in a language that we have no words of: a daemon shows a message or a server's refusal."""
+    return is_daemon(mail) and bool(notice.inner or _REPLY.search(notice.text, 0, MAX_LOOKED_AT))
 
 
 def comes_back(mail: Part, notice: Notice) -> bool:
