@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults fuzz bench returned-mail lint format lock setup clean
+.PHONY: demo test faults fuzz bench bounce-report returned-mail lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
@@ -24,9 +24,14 @@ fuzz: setup
 bench: setup
 	@$(BIN)/python -m tests.bench $(ONLY)
 
-# Has Debian's mail servers write the reports of tests/data/returned anew; needs root.
+# Has Debian's mail servers write the reports of tests/data/servers anew; needs root.
 returned-mail: setup
 	@$(BIN)/python -m tests.returned_mail $(ARGS)
+
+# How returned mail is understood, beside other parsers: CORPUS=<folder with a manifest.jsonl>, ARGS=--json for machines.
+CORPUS ?= ../shared/corpus/bounces
+bounce-report: setup
+	@$(BIN)/python -m tests.bounces $(CORPUS) $(ARGS)
 
 lint: setup
 	$(BIN)/ruff format --check

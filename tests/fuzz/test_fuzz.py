@@ -15,7 +15,7 @@ from tests.fuzz.promises import Broken, check, occurs
 from tests.unit.hostile import SHAPES, baited
 
 SECONDS = 5
-MAIL = (ROOT / "tests/data/returned/postfix/unknown.eml").read_bytes()
+MAIL = (ROOT / "tests/data/servers/postfix/unknown.eml").read_bytes()
 
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no wheel for this Python")

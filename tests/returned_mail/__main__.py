@@ -1,4 +1,4 @@
-"""`python -m tests.returned_mail [SERVER…]`: have the servers write their reports anew into tests/data/returned.
+"""`python -m tests.returned_mail [SERVER…]`: have the servers write their reports anew into tests/data/servers.
 
 It takes a minute. Needs root, and apt-get where the servers' packages are not yet in .local/peers.
 """

@@ -21,7 +21,7 @@ from tests.returned_mail import exim, hosts, net, opensmtpd, postfix
 from tests.returned_mail.cases import CASES, Case, Truth
 from tests.returned_mail.machine import Machine, machine
 
-DATA = ROOT / "tests/data/returned"
+DATA = ROOT / "tests/data/servers"
 SERVERS = {"postfix": postfix, "exim": exim, "opensmtpd": opensmtpd}
 DEADLINE = 60.0
 HARD = {"invalid_recipient", "bad_domain", "moved", "null_mx"}
@@ -155,7 +155,7 @@ def _entry(case: Case, truths: Sequence[Truth]) -> dict[str, object]:
         for truth, each in zip(truths, hard, strict=True)
     ]
     return {
-        "corpus": "returned",
+        "corpus": "servers",
         "kind": kind,
         "recipients": [] if kind == "delivered" else [[truth.recipient] for truth in truths],
         "hardbounce": any(hard) if kind == "dsn" else False,

@@ -1,5 +1,7 @@
 """What a refusal means."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,18 @@ WORDS = st.sampled_from([*PHRASES, *PIECES])
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.cause.rule)
 def test_every_rule_decides_its_own_example(rule: Rule) -> None:
     assert classify(**rule.example) == rule.cause
+
+
+@given(
+    st.sampled_from([rule for rule in rules() if rule.text]).flatmap(lambda rule: st.sampled_from(rule.text)), st.data()
+)
+def test_what_a_pattern_matches_begins_as_is_looked_for(
+    wording: tuple[tuple[str, ...], re.Pattern[str]], data: st.DataObject
+) -> None:
+    beginnings, pattern = wording
+    found = pattern.search(data.draw(st.from_regex(pattern)))
+    assert found is not None
+    assert not beginnings or found[0].startswith(beginnings)
 
 
 def test_every_rule_has_its_own_name() -> None:
@@ -89,7 +103,22 @@ def test_blame_of_others_is_no_dead_address(text: str, category: str) -> None:
     ],
 )
 def test_dead_address(text: str) -> None:
-    assert classify(text).bounce_class == "hard"
+    assert classify(text, stage="rcpt").bounce_class == "hard"
+
+
+@pytest.mark.parametrize(
+    ("text", "bounce_class"),
+    [
+        ("550 5.1.1 <ann@example.org>: User unknown", "hard"),
+        ("550 5.7.1 <ann@example.org>: User unknown", "soft"),
+        ("550 5.2.1 <ann@example.org>... User unknown", "soft"),
+        ("550 No such user here", "soft"),
+        ("550 This account does not exist", "hard"),
+        ("Sorry, no mailbox here by that name. (#5.7.17)", "hard"),
+    ],
+)
+def test_that_a_user_is_unknown_is_proven_by_the_code_or_the_command(text: str, bounce_class: str) -> None:
+    assert classify(text).bounce_class == bounce_class
 
 
 def test_words_of_the_address_say_nothing() -> None:

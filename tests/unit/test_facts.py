@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from bounce_ingest.facts import facts
+from bounce_ingest.facts import delivery, facts
 from bounce_ingest.report import (
     AutoReply,
     DeliveryReport,
+    DispositionReport,
     FeedbackReport,
     NotUnderstood,
     Original,
@@ -19,7 +20,8 @@ from bounce_ingest.report import (
 )
 from tests.unit.samples import KEYRING, MESSAGE
 from tracepost.bounces.classify import Cause
-from tracepost.events import AnyEvent, Bounced, Complained, Deferred, Delivered
+from tracepost.events import AnyEvent, Bounced, Complained, Deferred, Delivered, Opened
+from tracepost.tokens import to_local_part
 
 OURS, OTHER = "ann@example.org", "old@elsewhere.example"
 HARD = Cause("hard", "invalid_recipient", "recipient-unknown")
@@ -185,3 +187,51 @@ def test_groups_that_name_the_same_final_recipient_have_ids_of_their_own() -> No
     first, second = told(twice)
     assert first.data != second.data
     assert first.id != second.id
+
+
+# receipts from a mail client
+
+
+READ = DispositionReport("displayed", True, "mail.example; Mail 1", OURS, None, Original())
+
+
+@pytest.mark.parametrize(("by_hand", "verdict"), [(True, "person"), (False, "unknown")])
+def test_a_receipt_opens(by_hand: bool, verdict: Any) -> None:
+    expected = Opened(verdict=verdict, rule="mdn-displayed", client="mail.example; Mail 1", origin="mdn")
+    assert only(replace(READ, by_hand=by_hand)) == expected
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        replace(READ, disposition="deleted"),
+        replace(READ, disposition="processed"),
+        replace(READ, final_recipient=OTHER),
+    ],
+)
+def test_a_receipt_that_shows_no_reading_of_ours_tells_nothing(report: Report) -> None:
+    assert told(report) == []
+
+
+# which delivery
+
+
+def test_the_return_path_says_which_delivery() -> None:
+    claim = KEYRING.verify("return-path", KEYRING.return_path(MESSAGE, 3, OURS))
+    named = Original(token=to_local_part(KEYRING.return_path(MESSAGE, 4, OURS)))
+    assert delivery(DeliveryReport((FAILED,), named), claim, KEYRING) == claim
+
+
+@pytest.mark.parametrize("report", [about(FAILED), COMPLAINT, READ], ids=["delivery report", "complaint", "receipt"])
+def test_without_one_our_header_in_the_returned_message_does(report: Any) -> None:
+    token = KEYRING.return_path(MESSAGE, 4, OURS)
+    named = delivery(replace(report, original=Original(token=to_local_part(token))), None, KEYRING)
+    assert named == KEYRING.verify("return-path", token)
+    assert named is not None
+
+
+@pytest.mark.parametrize("token", [None, "", "b+forged", to_local_part(bytes(34))])
+def test_a_report_without_a_valid_token_is_about_no_delivery(token: str | None) -> None:
+    assert delivery(DeliveryReport((FAILED,), Original(token=token)), None, KEYRING) is None
+    assert delivery(NotUnderstood("no_report"), None, KEYRING) is None
+    assert delivery(AutoReply(), None, KEYRING) is None

@@ -22,7 +22,15 @@ PURE = {
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     *("sender.listing", "sender.operating"),
     *("pixel.answers", "pixel.limit", "pixel.opens", "pixel.places", "pixel.records", "pixel.verdict"),
-    *("bounce_ingest.report", "bounce_ingest.facts", "bounce_ingest.parsers.values"),
+    *("bounce_ingest.report", "bounce_ingest.facts", "bounce_ingest.parsers.values", "bounce_ingest.reading"),
+    *(
+        f"bounce_ingest.reading.{room}"
+        for room in (
+            *("addresses", "amazon_ses", "automatic", "delivery_status", "diagnosis", "disposition", "feedback"),
+            *("formats", "lines", "mail_system", "notice", "parts", "returned", "rich_text", "shapes", "values"),
+            *("vendor", "wording"),
+        )
+    ),
     *(
         "status_store.fold",
         "status_store.standing",
@@ -32,7 +40,13 @@ PURE = {
         "status_store.why",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
-    *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months", "tracepost.pixels"),
+    *(
+        "tracepost.bounces.classify",
+        "tracepost.bounces.values",
+        "tracepost.keys",
+        "tracepost.months",
+        "tracepost.pixels",
+    ),
 }
 ADAPTERS = {
     *(

@@ -16,33 +16,9 @@ from tests.returned_mail.net import RETURN_DOMAIN
 from tracepost import tokens
 from tracepost.events import Bounced, Deferred, Delivered
 
-DATA = ROOT / "tests/data/returned"
+DATA = ROOT / "tests/data/servers"
 ENTRIES = {entry["path"]: entry for entry in map(json.loads, (DATA / "manifest.jsonl").read_text("utf-8").splitlines())}
 EVENTS = {"failed": Bounced, "delayed": Deferred, "delivered": Delivered, "relayed": Delivered}
-
-# What `understand` does not tell yet; whoever mends one of them is told to take it from here.
-EXPIRED = {"opensmtpd/away.eml", "opensmtpd/busy.eml", "opensmtpd/null-mx.eml"}  # "Envelope expired", Action: delayed
-NOT_YET = {
-    "action": EXPIRED,
-    "cause": {
-        *("exim/busy.eml", "exim/local-mailbox-full.eml", "exim/several-causes.eml"),
-        *("opensmtpd/left.eml", "opensmtpd/no-such-domain.eml", "opensmtpd/several.eml"),
-        *EXPIRED - {"opensmtpd/away.eml"},
-    },
-    # OpenSMTPD says 5.0.0 of everything; the refusal's own words stand in the text for people, by recipient.
-    "codes": {
-        f"opensmtpd/{name}.eml"
-        for name in (
-            *("busy-delayed", "disabled", "filtered", "forwarded", "full", "left", "listed", "several", "unknown"),
-        )
-    },
-}
-
-
-def paths(what: str) -> list[Any]:
-    return [
-        pytest.param(path, marks=pytest.mark.xfail(strict=True) if path in NOT_YET[what] else ()) for path in ENTRIES
-    ]
 
 
 def reports_of(path: str) -> list[tuple[RecipientReport, dict[str, Any]]]:
@@ -56,20 +32,20 @@ def reports_of(path: str) -> list[tuple[RecipientReport, dict[str, Any]]]:
     return [(found[recipient], truth) for recipient, truth in truths.items()]
 
 
-@pytest.mark.parametrize("path", paths("action"))
+@pytest.mark.parametrize("path", ENTRIES)
 def test_recipients_and_actions(path: str) -> None:
     for found, truth in reports_of(path):
         assert found.action == truth["action"]
 
 
-@pytest.mark.parametrize("path", paths("cause"))
+@pytest.mark.parametrize("path", ENTRIES)
 def test_causes(path: str) -> None:
     for found, truth in reports_of(path):
         if truth["categories"]:
             assert found.cause.category in truth["categories"]
 
 
-@pytest.mark.parametrize("path", paths("codes"))
+@pytest.mark.parametrize("path", ENTRIES)
 def test_codes(path: str) -> None:
     for found, truth in reports_of(path):
         if truth["smtp"]:

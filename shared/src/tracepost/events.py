@@ -24,6 +24,9 @@ from pydantic_core import core_schema
 from pydantic_core import from_json as python_from_json
 from uuid_utils.compat import uuid7
 
+from tracepost.bounces.values import BounceClass as BounceClass
+from tracepost.bounces.values import FeedbackType as FeedbackType
+
 EVENT_TYPE = "application/cloudevents+json"
 BATCH_TYPE = "application/cloudevents-batch+json"
 
@@ -70,10 +73,8 @@ _BYTE = r"([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
 _SUBJECT = rf"^({_UUID}(/{_BYTE})?|recipient/[\x21-\x7e]{{1,128}})$"
 EnhancedCode = Annotated[str, StringConstraints(pattern=r"^[245]\.\d{1,3}\.\d{1,3}$")]
 
-BounceClass = Literal["hard", "soft", "spam", "undetermined"]
 Certainty = Literal["exact", "candidate"]
 Origin = Annotated[str, StringConstraints(pattern=r"^(smtp|dsn|arf|mdn|api|webhook:[a-z0-9-]+)$")]
-FeedbackType = Literal["abuse", "fraud", "virus", "not-spam", "opt-out", "other"]
 RejectionReason = Literal["hard_bounce", "soft_bounces", "spam_complaint", "unsubscribed", "manual"]
 Tracking = Literal["off", "day", "full"]
 Verdict = Literal["person", "proxied", "prefetched", "bot", "unknown"]
@@ -165,12 +166,16 @@ class Complained(Data):
 
 
 class Opened(Data):
-    """The pixel was loaded, by the kind of client that `verdict` names; `ip` is cut to /24 or /48."""
+    """The pixel was loaded, by the kind of client that `verdict` names; `ip` is cut to /24 or /48.
+
+    With the origin `mdn`: the recipient's mail client reported that it displayed the message (RFC 8098).
+    """
 
     verdict: Verdict
     rule: Words
     client: Words | None = None
     ip: Words | None = None
+    origin: Origin | None = None
 
 
 class Replied(Data):

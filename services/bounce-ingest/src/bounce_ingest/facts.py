@@ -5,12 +5,42 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-from bounce_ingest.report import AutoReply, DeliveryReport, FeedbackReport, NotUnderstood, RecipientReport, Report
-from tracepost.events import AnyEvent, Bounced, Complained, Data, Deferred, Delivered, derived_id, event
-from tracepost.tokens import Claim, Keyring
+from bounce_ingest.report import (
+    AutoReply,
+    DeliveryReport,
+    DispositionReport,
+    FeedbackReport,
+    NotUnderstood,
+    RecipientReport,
+    Report,
+)
+from tracepost.events import (
+    AnyEvent,
+    Bounced,
+    Complained,
+    Data,
+    Deferred,
+    Delivered,
+    Opened,
+    Verdict,
+    derived_id,
+    event,
+)
+from tracepost.tokens import Claim, Keyring, from_local_part
 
 # RFC 6590 lets a provider replace the local part, by a word or by the base64 of a hash.
 _REDACTED = re.compile(r"(?i)(redacted[^@]*|x{3,}|\*+|[0-9a-f]{32,}|[a-z0-9+/]{27}=)@")
+
+
+def delivery(report: Report, claim: Claim | None, keyring: Keyring) -> Claim | None:
+    """Which delivery it is about: the return path's, else the one that our header in the returned message names."""
+    match report:
+        case (
+            DeliveryReport(original=original) | FeedbackReport(original=original) | DispositionReport(original=original)
+        ):
+            return claim or keyring.verify("return-path", from_local_part(original.token or ""))
+        case AutoReply() | NotUnderstood():
+            return claim
 
 
 def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[AnyEvent]:
@@ -28,6 +58,8 @@ def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[A
                 feedback_type=kind, reporter=reporter, certainty="exact" if sure else "candidate", origin="arf"
             )
             found = [told]
+        case DispositionReport():
+            found = [_opened(report, claim, keyring)]
         case AutoReply() | NotUnderstood():
             found = []
     digest = sha256(mail).hexdigest()
@@ -61,6 +93,16 @@ def _recipient(report: RecipientReport, claim: Claim, keyring: Keyring) -> Data 
                 remote_mta=report.remote_mta,
                 origin="dsn",
             )
+
+
+def _opened(report: DispositionReport, claim: Claim, keyring: Keyring) -> Opened | None:
+    """Only "displayed" tells of a reader, and of a person only what a person did; another's copy is not ours."""
+    named = [address for address in (report.original_recipient, report.final_recipient) if address]
+    is_ours = not named or any(keyring.names(claim, address) for address in named)
+    if report.disposition != "displayed" or not is_ours:
+        return None
+    verdict: Verdict = "person" if report.by_hand else "unknown"
+    return Opened(verdict=verdict, rule="mdn-displayed", client=report.client, origin="mdn")
 
 
 def _dead_forward(report: RecipientReport) -> Bounced:

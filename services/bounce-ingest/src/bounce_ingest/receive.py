@@ -9,9 +9,16 @@ from datetime import UTC, datetime
 import structlog
 from aio_pika import Message
 
-from bounce_ingest.facts import facts
+from bounce_ingest.facts import delivery, facts
 from bounce_ingest.parsers.values import Unparsed
-from bounce_ingest.report import AutoReply, DeliveryReport, FeedbackReport, NotUnderstood, Report
+from bounce_ingest.report import (
+    AutoReply,
+    DeliveryReport,
+    DispositionReport,
+    FeedbackReport,
+    NotUnderstood,
+    Report,
+)
 from tracepost import crash, metrics
 from tracepost.broker import Publisher
 from tracepost.tokens import Claim, Keyring
@@ -22,17 +29,32 @@ log = structlog.get_logger()
 Parse = Callable[[bytes], Awaitable[Report | Unparsed]]
 
 
-async def receive(parse: Parse, publisher: Publisher, keyring: Keyring, claim: Claim, mail: bytes) -> None:
-    """Return when the broker has confirmed all that the mail says of the delivery; NotConfirmed if it has not."""
+async def receive(parse: Parse, publisher: Publisher, keyring: Keyring, claim: Claim | None, mail: bytes) -> None:
+    """Return when the broker has confirmed all that the mail says of the delivery; NotConfirmed if it has not.
+
+    `claim` is the return path's; without one, the returned message itself may tell which delivery it is about.
+    """
     report = await parse(mail)
-    told = [] if isinstance(report, Unparsed) else facts(report, claim, keyring, mail)
+    about = claim if isinstance(report, Unparsed) else delivery(report, claim, keyring)
+    told = facts(report, about, keyring, mail) if about and not isinstance(report, Unparsed) else []
     crash.point("bounce-ingest.before-publish")
     await asyncio.gather(*(publisher.publish(each) for each in told))
-    if isinstance(report, NotUnderstood | Unparsed):
-        await publisher.send(_kept(claim, mail, report.reason), DEAD, "bounce-ingest.smtp")
+    if reason := _why_kept(report, about):
+        await publisher.send(_kept(about, mail, reason), DEAD, "bounce-ingest.smtp")
     crash.point("bounce-ingest.confirmed")
     metrics.REPORTS.labels(_kind(report), "told" if told else "nothing-told").inc()
-    log.info("report", kind=_kind(report), message_id=claim.message_id, told=[each.name for each in told])
+    log.info("report", kind=_kind(report), message_id=about and about.message_id, told=[each.name for each in told])
+
+
+def _why_kept(report: Report | Unparsed, about: Claim | None) -> str | None:
+    """Why the mail must be kept for a person; None if it need not be."""
+    match report:
+        case NotUnderstood(reason) | Unparsed(reason):
+            return reason
+        case DeliveryReport() | FeedbackReport() | DispositionReport():
+            return None if about else "no_delivery"
+        case AutoReply():
+            return None
 
 
 def _kind(report: Report | Unparsed) -> str:
@@ -41,17 +63,20 @@ def _kind(report: Report | Unparsed) -> str:
             return "delivery-report"
         case FeedbackReport():
             return "feedback-report"
+        case DispositionReport():
+            return "disposition-report"
         case AutoReply():
             return "auto-reply"
         case NotUnderstood() | Unparsed():
             return "not-understood"
 
 
-def _kept(claim: Claim, mail: bytes, reason: str) -> Message:
+def _kept(about: Claim | None, mail: bytes, reason: str) -> Message:
     headers = {
         "tracepost-code": "not-understood",
         "tracepost-reason": reason,
-        "tracepost-subject": f"{claim.message_id}/{claim.recipient_no}",
         "tracepost-time": datetime.now(UTC).isoformat(),
     }
+    if about:
+        headers["tracepost-subject"] = f"{about.message_id}/{about.recipient_no}"
     return Message(mail, content_type="message/rfc822", headers=dict(headers))

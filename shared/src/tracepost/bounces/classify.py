@@ -7,7 +7,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from tracepost.events import BounceClass
+from tracepost.bounces.values import BounceClass
 
 Stage = Literal["connect", "ehlo", "mail", "rcpt", "data"]
 """The SMTP command that was answered; `data` includes the final dot."""
@@ -19,6 +19,9 @@ _ENHANCED = r"[245]\.[0-7]\.\d{1,3}(?!\w|\.\d)"
 _PLACE = rf"(?:(?:^|[:;<>(#'\"]\s*)(?=...(?:[ -]|$))|\b(?=...[ -]+#?'?{_ENHANCED}))"
 _SMTP = re.compile(rf"{_PLACE}([245][0-7]\d)(?! *(?i:[kmg]b|bytes)\b)")
 _ENHANCED_IN_TEXT = re.compile(rf"(?<![.\d]){_ENHANCED}")
+_BEGINNING = re.compile(r"(?:\\b)?([a-z ]+)(?![?*{])")
+_LEADING_GROUP = re.compile(r"(?:\\b)?\((?:\?:)?([^()]+)\)(?![?*{])")
+_INNERMOST_GROUP = re.compile(r"\([^()]*\)")
 # A local part may hold any word ("spam@", "user.unknown@"): hints look at the server's words alone.
 _ADDRESS = re.compile(r"<?[^\s<>@]{1,64}@[^\s<>@:;,]{1,255}>?")
 # The codes that every line of a multi-line reply repeats stand between its words.
@@ -36,10 +39,13 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Applies when everything that it states holds; `example` holds arguments for `classify`."""
+    """Applies when everything that it states holds; `example` holds arguments for `classify`.
+
+    `text` holds the words of which one is found: each a pattern and what it may begin with, which is quick to look for.
+    """
 
     cause: Cause
-    text: re.Pattern[str] | None
+    text: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]
     enhanced: re.Pattern[str] | None
     smtp: re.Pattern[str] | None
     stages: frozenset[str]
@@ -71,10 +77,23 @@ def rules() -> tuple[Rule, ...]:
 
 
 def _rule(entry: dict[str, Any], classes: dict[str, BounceClass]) -> Rule:
-    text = re.compile("|".join(entry["text"])) if "text" in entry else None
+    text = tuple((_beginnings(pattern), re.compile(pattern)) for pattern in entry.get("text", ()))
     enhanced, smtp = (re.compile(entry[key]) if key in entry else None for key in ("enhanced", "smtp"))
     cause = Cause(classes[entry["category"]], entry["category"], entry["name"])
     return Rule(cause, text, enhanced, smtp, frozenset(entry.get("stages", ())), entry["example"])
+
+
+def _beginnings(pattern: str) -> tuple[str, ...]:
+    """Letters of which some begin all that a pattern matches; none where they are not plain to see."""
+    outside = pattern
+    while (shorter := _INNERMOST_GROUP.sub("", outside)) != outside:
+        outside = shorter
+    if "|" in outside:
+        return ()
+    group = _LEADING_GROUP.match(pattern)
+    heads = group[1].split("|") if group else [pattern]
+    found = [beginning[1] for head in heads if (beginning := _BEGINNING.match(head))]
+    return tuple(found) if len(found) == len(heads) else ()
 
 
 def _words(text: str) -> str:
@@ -83,8 +102,15 @@ def _words(text: str) -> str:
 
 def _applies(rule: Rule, words: str, smtp: str, enhanced: str, stage: str | None) -> bool:
     return (
-        (rule.text is None or rule.text.search(words) is not None)
-        and (rule.enhanced is None or rule.enhanced.fullmatch(enhanced) is not None)
+        (rule.enhanced is None or rule.enhanced.fullmatch(enhanced) is not None)
         and (rule.smtp is None or rule.smtp.fullmatch(smtp) is not None)
         and (not rule.stages or (stage or "unknown") in rule.stages)
+        and (not rule.text or _says(rule, words))
     )
+
+
+def _says(rule: Rule, words: str) -> bool:
+    for beginnings, pattern in rule.text:
+        if (not beginnings or any(map(words.__contains__, beginnings))) and pattern.search(words):
+            return True
+    return False

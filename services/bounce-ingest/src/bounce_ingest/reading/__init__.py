@@ -1,0 +1,1 @@
+"""The rooms of understanding: one kind of returned mail in each, all pure."""
