@@ -17,6 +17,7 @@ SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
     *("sender.compose", "sender.copies", "sender.fields", "sender.parts", "sender.outcome", "sender.apps"),
+    *("sender.entities", "sender.parameters"),
     *("sender.lanes", "sender.pacing", "sender.routes"),
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
@@ -32,6 +33,7 @@ PURE = {
         "status_store.why",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
+    *("tracepost.headers", "tracepost.attachments", "tracepost.wholemail"),
     *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {

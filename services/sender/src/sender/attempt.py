@@ -16,7 +16,7 @@ import structlog
 from sender import smtp
 from sender.batches import Batches
 from sender.compose import Prepared, prepare
-from sender.copies import links
+from sender.copies import feedback_id, links
 from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
 from sender.pacing import Felt, felt
 from sender.routes import Routes
@@ -98,32 +98,33 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
 
 
 async def _suppressed(work: Sending, leased: Leased) -> Suppressed | None:
-    evidence = await work.looks.do((leased.address_key, leased.app))
+    evidence = None if leased.overrides else await work.looks.do((leased.address_key, leased.app))
     return Suppressed(evidence) if evidence else None
 
 
 @lru_cache(8)  # the copies of one message are often made one after the other
-def _prepared(message: Message) -> tuple[SendRequest, Prepared]:
+def _prepared(message: Message, app: str, sender_id: str) -> tuple[SendRequest, Prepared]:
     request = message.request or requests.stored(message.body)
-    return request, prepare(request, message.accepted_at)
+    return request, prepare(request, message.accepted_at, feedback_id(request, app, sender_id))
 
 
 def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
     """The recipient's own return path and message."""
-    request, prepared = _prepared(leased.message)
     settings = work.settings
+    request, prepared = _prepared(leased.message, leased.app, settings.feedback_id)
     own = links(
         work.keyring,
         leased.message_id,
         leased.recipient_no,
         leased.recipient,
-        request.track_opens or settings.track_opens,
+        request.tracking(settings.track_opens),
         settings.bounce_domain,
         settings.pixel_url,
     )
     message = prepared.copy(own)
     return_path = f"{own.return_token}@{settings.bounce_domain}"
-    return smtp.Envelope(return_path, leased.recipient, len(message), eight_bit=not message.isascii()), message
+    eight_bit = not message.isascii()
+    return smtp.Envelope(return_path, leased.recipient, len(message), prepared.utf8, eight_bit), message
 
 
 async def _record(work: Sending, leased: Leased, result: Result) -> None:

@@ -46,6 +46,9 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     bounce_domain: str = Field(description="the domain of return paths; its MX is bounce-ingest")
     pixel_url: str = Field(description="where recipients reach the pixel, e.g. https://pixel.example.org")
     track_opens: Tracking = Field("full", description="for requests that do not say")
+    feedback_id: Annotated[str, Field(pattern=r"^([a-zA-Z0-9._-]{5,15})?$")] = Field(
+        "", description="who we are in Feedback-ID, 5 to 15 letters, the same for years; without it there is none"
+    )
     default_app: str | None = Field(
         None, description="for requests without a user_id; leave it unset outside a local stack"
     )
