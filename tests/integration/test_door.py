@@ -35,7 +35,7 @@ CLIENTS = [
     {
         "client": "operator",
         "app": "helpdesk",
-        "scopes": ["send", "override"],
+        "scopes": ["send", "override", "operate"],
         "sender_domains": ["*"],
         "hashes": [keys.hashed(OPERATOR)],
     },

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local_stack.binaries import Missing
 from sender.compose import compose, prepare
 from sender.dkim import Unsigned, relaxed, signed
-from tests.signatures import ED25519, RSA, by_dkimpy, by_opendkim
+from tests.signatures import ED25519, RSA, by_dkimpy
 from tests.unit.mails import TRACKED, UNTRACKED, accepted, bodies, lines, odd, odd_mailboxes, read
 from tests.unit.samples import NOON, modest, request
 from tests.unit.test_requests import EVERYTHING
-from tests.unit.test_whole_mails import SMALL, raw_request
+from tests.unit.test_whole_mails import raw_request
 
 BOTH = (RSA, ED25519)
 SIGNED_AT = datetime(2026, 3, 4, 12, tzinfo=UTC)
@@ -42,32 +40,6 @@ def test_whatever_is_composed_verifies(subject: str, to: str, text: str, html: s
 def test_whatever_a_client_wrote_verifies(text: str, field: str) -> None:
     raw = f"From: shop@example.org\r\n{field}\r\n\r\n{text}".encode()
     assert by_dkimpy(sign(compose(raw_request(raw), UNTRACKED, NOON)), BOTH) == [True, True]
-
-
-ODD_MAILS = {
-    "everything": WHOLE,
-    "an empty body": sign(compose(request(text=""), UNTRACKED, NOON)),
-    "white space at line ends": sign(compose(request(text="a \t\r\n b  c \r\n\r\n \r\n"), UNTRACKED, NOON)),
-    "8 bit": sign(compose(raw_request(SMALL + "ä \r\n".encode()), UNTRACKED, NOON)),
-    "an address beyond ASCII": sign(compose(request(to=["jörg@example.org"]), UNTRACKED, NOON)),
-}
-
-
-@pytest.mark.parametrize("mail", ODD_MAILS.values(), ids=ODD_MAILS.keys())
-def test_opendkim_agrees(mail: bytes, tmp_path: Path) -> None:
-    try:
-        found = by_opendkim(tmp_path, mail, BOTH)
-    except Missing as missing:
-        pytest.skip(f"OpenDKIM cannot be had: {missing}")
-    assert found == ["rsa", "ed"]
-    assert by_dkimpy(mail, BOTH) == [True, True]
-
-
-def test_opendkim_is_not_pleased_with_everything(tmp_path: Path) -> None:
-    try:
-        assert by_opendkim(tmp_path, WHOLE.replace(b"Subject: ", b"Subject: Re: "), BOTH) == []
-    except Missing as missing:
-        pytest.skip(f"OpenDKIM cannot be had: {missing}")
 
 
 SIGNED = ["From", "To", "Cc", "Reply-To", "Subject", "Date", "Message-ID", "In-Reply-To", "MIME-Version"]

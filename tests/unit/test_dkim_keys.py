@@ -37,6 +37,11 @@ def test_keys_are_listed_with_domain_selector_and_file() -> None:
     )
 
 
+def test_a_listed_key_is_printed_as_it_is_written() -> None:
+    for entry in ("example.org:s1=/a.pem", "example.org:s1@2026-07-01=/a.pem"):
+        assert str(*read([entry])) == entry
+
+
 @pytest.mark.parametrize(
     "entry",
     [

@@ -34,6 +34,10 @@ class KeyFile(NamedTuple):
     path: str
     begins: datetime | None = None
 
+    def __str__(self) -> str:
+        date = f"@{self.begins.date()}" if self.begins else ""
+        return f"{self.domain}:{self.selector}{date}={self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
