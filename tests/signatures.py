@@ -11,6 +11,7 @@ from pathlib import Path
 import dkim
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from local_stack import binaries
 from sender.dkim_keys import Key
@@ -21,6 +22,14 @@ ED25519 = Key("example.org", "ed", Ed25519PrivateKey.generate())
 OPENDKIM = ROOT / ".local" / "peers" / "opendkim"
 
 _PASSED = re.compile(r"dkim=pass (?:\(\d+-bit key\) )?header\.d=\S+ header\.i=\S+ header\.a=\S+ header\.s=(\S+)")
+
+
+def key_files(folder: Path, keys: Sequence[Key]) -> str:
+    """The setting of these keys, with their private halves in files."""
+    for key in keys:
+        pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / f"{key.selector}.pem").write_bytes(pem)
+    return ", ".join(f"{key.domain}:{key.selector}={folder}/{key.selector}.pem" for key in keys)
 
 
 def by_dkimpy(mail: bytes, keys: Sequence[Key]) -> list[bool]:

@@ -10,14 +10,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from local_stack.binaries import Missing
 from sender.compose import compose
 from tests import smtp_servers
 from tests.conftest import eventually
 from tests.integration.test_door import OPERATOR, post, serving
-from tests.signatures import by_dkimpy, by_opendkim
+from tests.signatures import by_dkimpy, by_opendkim, key_files
 from tests.unit.mails import UNTRACKED
 from tests.unit.samples import NOON, request
 from tests.unit.test_dkim import BOTH, WHOLE, sign
@@ -55,14 +54,6 @@ UTF8 = {"EHLO": "250-mx.example.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SM
 PNG = {"filename": "Logo für Ann.png", "content_type": "image/png", "content": "iVBORw0KGgo=", "content_id": "logo"}
 
 
-def key_files(folder: Path) -> str:
-    """The setting of both keys, in files."""
-    for key in BOTH:
-        pem = key.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (folder / f"{key.selector}.pem").write_bytes(pem)
-    return ", ".join(f"{key.domain}:{key.selector}={folder}/{key.selector}.pem" for key in BOTH)
-
-
 def asked(**fields: Any) -> dict[str, Any]:
     return {"from": "Shop <shop@example.org>", "to": ["ann@simulator.test"], **fields}
 
@@ -78,7 +69,7 @@ async def test_what_the_sender_hands_over_is_whole_and_signed(
             database,
             token_keys,
             relay_port=server.port,
-            dkim_keys=key_files(tmp_path),
+            dkim_keys=key_files(tmp_path, BOTH),
             feedback_id="tracepost",
         ) as door,
     ):
