@@ -15,6 +15,7 @@ MOST_FIELDS = 200
 LONGEST_LINE = 998  # RFC 5322, 2.1.1, without the line end
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_TOO_LONG = re.compile(rb"[^\r\n]{%d}" % (LONGEST_LINE + 1))
 _IN_A_HEAD = bytes(range(32, 127)) + b"\r\n\t"
 _ONCE = {  # RFC 5322, 3.6; RFC 2045
     *("from", "reply-to", "to", "cc", "bcc", "subject", "date", "in-reply-to", "references", "mime-version"),
@@ -58,7 +59,7 @@ def read(raw: bytes) -> WholeMail:
         raise ValueError("holds U+0000, which no mail may hold; remove it")
     whole = _LINE_END.sub(b"\r\n", raw) if _has_bare_ends(raw) else raw
     head, _, body = whole.partition(b"\r\n\r\n")
-    if any(len(line) > LONGEST_LINE for line in whole.split(b"\r\n")):
+    if _TOO_LONG.search(whole):
         remedy = "fold headers, and write bodies in quoted-printable or base64"
         raise ValueError(f"holds a line of more than {LONGEST_LINE} bytes; {remedy}")
     fields = _fields(head.removesuffix(b"\r\n"))
