@@ -11,12 +11,12 @@ from fnmatch import fnmatch
 from local_stack.postgres import PostgresServer
 from local_stack.rabbitmq import RabbitNode
 from local_stack.stack import Servers
-from tests.bench import compose, consume, fold, parse, pixel, publish, send
+from tests.bench import compose, consume, fold, parse, pixel, publish, send, sign
 from tests.bench.harness import Wrong, run
 from tests.conftest import ROOT
 
 BROKER = (publish.LOAD, publish.ONE, consume.BENCH)
-ALONE = (compose.BENCH, parse.BENCH)  # without servers
+ALONE = (compose.BENCH, parse.BENCH, sign.BENCH)  # without servers
 STORED = (1_000_000, 5_000_000)  # events in the databases over which the fold is measured
 
 

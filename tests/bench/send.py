@@ -13,12 +13,15 @@ from functools import partial
 from local_stack.binaries import Missing
 from local_stack.processes import Failed, Process
 from local_stack.stack import Servers
+from sender.dkim_keys import Key
+from tests import signatures
 from tests.bench import waiting
 from tests.bench.harness import Bench, Contender, Ratio, Work, Wrong, run
 from tests.bench.peers import haraka, postfix, smtp
 from tests.bench.raw_amqp import Raw
 from tests.bench.sender import FOLDER, HTML, SEEN, TEXT, frame, sample, seeing, sender, until
 from tests.conftest import ROOT
+from tests.signatures import key_files
 from tracepost.requests import SendRequest
 
 NAME = "send"
@@ -27,6 +30,14 @@ LIMIT = "smtp-source (limit)"
 MESSAGES = 5_000  # through ours
 # Of 4 to 160 sessions, those with which each is at its best.
 LOADS = {LIMIT: smtp.Load(30_000, 10), "Postfix": smtp.Load(2_000, 10), "Haraka": smtp.Load(2_000, 40)}
+
+# By DKIM, with RSA of 2048 bits.
+SIGNED = {
+    "ours": (),
+    "ours, RSA": (signatures.RSA,),
+    "ours, Ed25519": (signatures.ED25519,),
+    "ours, both": (signatures.RSA, signatures.ED25519),
+}
 
 SUBJECT = re.compile(rb'"subject":"([0-9a-f-]{36})/')
 
@@ -49,7 +60,8 @@ async def measure(servers: Servers, pids: Pids) -> None:
             if peer := await _started(name, server, stack):
                 ports[name], told[name] = peer[0], peer[1].pid
         through = {name: partial(relayed, tools, sink, port, LOADS[name]) for name, port in ports.items()}
-        await run(_bench({"ours": partial(ours, servers.postgres_url, sink, told), **through}), servers, told)
+        own = {name: partial(ours, servers.postgres_url, sink, told, keys) for name, keys in SIGNED.items()}
+        await run(_bench({**own, **through}), servers, told)
     await waiting.tell(servers)
 
 
@@ -75,6 +87,8 @@ def _bench(contenders: dict[str, Contender]) -> Bench:
         Ratio("ours", "Postfix", reach=3),
         Ratio("ours", "Haraka", reach=4),
         Ratio("ours", LIMIT),
+        *(Ratio(name, "ours") for name in SIGNED if name != "ours"),
+        Ratio("ours, both", "Postfix", reach=2),
         Ratio("Postfix", LIMIT, usual=0.034),
         Ratio("Haraka", LIMIT, usual=0.029),
     ]
@@ -111,13 +125,13 @@ def _mail() -> bytes:
 
 
 @asynccontextmanager
-async def ours(server: str, sink: smtp.Sink, pids: Pids, url: str) -> AsyncIterator[Work]:
-    """The whole sender, one process, with an empty database."""
+async def ours(server: str, sink: smtp.Sink, pids: Pids, keys: Sequence[Key], url: str) -> AsyncIterator[Work]:
+    """The whole sender, one process, with an empty database; it signs with these keys."""
     before, sent = sink.taken(), sample(MESSAGES)
     messages = [frame(each) for each in sent]
     await seeing(url, "delivered")
     bodies: list[bytes] = []
-    async with sender(server, sink.port, url) as process:
+    async with sender(server, sink.port, url, key_files(FOLDER, keys)) as process:
         pids["sender"] = process.pid
         yield partial(asyncio.to_thread, _through_the_queue, url, messages, bodies)
         pids["sender"] = 0

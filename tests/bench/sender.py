@@ -36,7 +36,7 @@ def sample(count: int) -> list[SendRequest]:
         SendRequest.model_validate(
             {
                 "message_id": uuid7(),
-                "from": "Support <support@example.com>",
+                "from": "Support <support@example.org>",
                 "to": [f"Ann <{number}ann@example.org>"],
                 "subject": f"Your order {number}",
                 "text": f"Hello {number},\n{TEXT}",
@@ -69,7 +69,7 @@ def until(bodies: Iterator[bytes], events: int) -> Iterator[bytes]:
 
 
 @asynccontextmanager
-async def sender(server: str, relay_port: int, url: str) -> AsyncIterator[Process]:
+async def sender(server: str, relay_port: int, url: str, dkim_keys: str = "") -> AsyncIterator[Process]:
     """A sender that is ready, with a database of its own."""
     database, admin = f"bench_{secrets.token_hex(4)}", free_port()
     settings = {
@@ -80,6 +80,7 @@ async def sender(server: str, relay_port: int, url: str) -> AsyncIterator[Proces
         "SENDER_PIXEL_URL": "https://pixel.example.com",
         "SENDER_RELAY_HOST": HOST,
         "SENDER_RELAY_PORT": str(relay_port),
+        "SENDER_DKIM_KEYS": dkim_keys,
         "SENDER_API_PORT": str(free_port()),
         "SENDER_ADMIN_PORT": str(admin),
         "LOG_LEVEL": "WARNING",

@@ -23,7 +23,7 @@ from tests.proxy import proxied
 from tracepost import keys
 from tracepost.http import Check
 
-OLD, NEW, READER = keys.new("helpdesk"), keys.new("helpdesk"), keys.new("reader")
+OLD, NEW, READER, OPERATOR = (keys.new(name) for name in ("helpdesk", "helpdesk", "reader", "operator"))
 CLIENTS = [
     {
         "client": "helpdesk",
@@ -31,6 +31,13 @@ CLIENTS = [
         "scopes": ["send"],
         "sender_domains": ["example.test"],
         "hashes": [keys.hashed(OLD), keys.hashed(NEW)],
+    },
+    {
+        "client": "operator",
+        "app": "helpdesk",
+        "scopes": ["send", "override", "operate"],
+        "sender_domains": ["*"],
+        "hashes": [keys.hashed(OPERATOR)],
     },
     {"client": "reader", "app": "helpdesk", "scopes": ["read"], "hashes": [keys.hashed(READER)]},
 ]
@@ -114,6 +121,13 @@ async def test_a_key_without_the_scope_or_the_domain_is_refused(door: URL) -> No
     assert (status, told["code"]) == (403, "forbidden")
     status, told, _ = await post(door, request(**{"from": "ann@elsewhere.test"}))
     assert (status, told["code"], told["errors"][0]["pointer"]) == (403, "sender-domain", "/from")
+
+
+async def test_suppression_is_overridden_by_a_key_with_that_scope_alone(door: URL) -> None:
+    asked = request(override_suppression="they called us")
+    assert (await post(door, asked, OPERATOR))[0] == 202
+    status, told, _ = await post(door, asked)
+    assert (status, told["code"], told["errors"][0]["pointer"]) == (403, "override", "/override_suppression")
 
 
 async def test_an_idempotency_key_stands_for_one_message(door: URL) -> None:

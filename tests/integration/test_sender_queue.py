@@ -380,7 +380,7 @@ async def test_what_is_paused_is_not_leased_as_it_arrives(queue: Queue, pool: Po
     assert await states(pool) == {"ready": 1}
 
 
-async def test_whoever_leases_learns_why_an_address_is_not_to_be_written_to(queue: Queue, pool: Pool) -> None:
+async def suppress_second(pool: Pool) -> None:
     await pool.execute("INSERT INTO suppression_addresses (address_key) VALUES ('key-1')")
     await pool.execute(
         """WITH evidence AS (
@@ -390,6 +390,10 @@ async def test_whoever_leases_learns_why_an_address_is_not_to_be_written_to(queu
         INSERT INTO suppressions (address_key, reason, since, evidence)
         SELECT 'key-1', 'manual', now(), id FROM evidence"""
     )
+
+
+async def test_whoever_leases_learns_why_an_address_is_not_to_be_written_to(queue: Queue, pool: Pool) -> None:
+    await suppress_second(pool)
     at_once = (await queue.insert([claimed(new(recipients=2))])).leased
     await queue.insert([new(recipients=2)])
     for found in (at_once, await lease(queue, 2)):
@@ -397,3 +401,29 @@ async def test_whoever_leases_learns_why_an_address_is_not_to_be_written_to(queu
             0: None,
             1: "manual",
         }
+
+
+async def test_a_suppressed_address_is_written_to_when_the_request_overrides_that(queue: Queue, pool: Pool) -> None:
+    await suppress_second(pool)
+    overriding = replace(new(recipients=2), overrides=True)
+    at_once = (await queue.insert([claimed(replace(new(recipients=2), overrides=True))])).leased
+    await queue.insert([overriding])
+    for found in (at_once, await lease(queue, 2)):
+        assert [each.suppressed for each in found] == [None, None]
+        assert all(each.overrides for each in found)
+        assert await queue.doubt(found) == [True, True]
+    await queue.insert([claimed(new(recipients=2))])
+    await lose_lease(queue, pool)
+    others = await lease(queue, 2)
+    assert await queue.doubt(others) == [each.suppressed is None for each in others]
+
+
+async def test_an_override_outlives_retries_and_doubts(queue: Queue, pool: Pool) -> None:
+    await queue.insert([replace(new(), overrides=True)])
+    await queue.settle([told(await one(queue), deferred())])
+    await pass_time(pool)
+    await queue.wake(1)
+    assert await queue.doubt([again := await one(queue)]) == [True]
+    await pass_time(pool)
+    [doubted] = await queue.doubtful(1)
+    assert (again.overrides, doubted.overrides) == (True, True)

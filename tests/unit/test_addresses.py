@@ -28,6 +28,8 @@ from tracepost.addresses import Mailbox, _validated, normal, parse
         ("ann@bücher.example", "", "ann@xn--bcher-kva.example"),
         ("ann@xn--bcher-kva.example", "", "ann@xn--bcher-kva.example"),
         ("ann@BÜCHER.example", "", "ann@xn--bcher-kva.example"),
+        ("Jörg <jörg@bücher.example>", "Jörg", "jörg@xn--bcher-kva.example"),
+        ("jo\u0308rg@example.org", "", "jörg@example.org"),
     ],
 )
 def test_a_mailbox_is_understood(text: str, name: str, address: str) -> None:
@@ -48,7 +50,8 @@ def test_a_mailbox_is_understood(text: str, name: str, address: str) -> None:
         "ann other@example.org",
         "ann@exam ple.org",
         "ann@[127.0.0.1]",
-        "änn@example.org",
+        "ann\u202e@example.org",
+        "ann\x85@example.org",
         "ann@example.org bob@example.org",
         "ann@example.org, bob@example.org",
         "ann@example.org;bob@example.org",

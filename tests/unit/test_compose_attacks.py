@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,19 @@ from hypothesis import strategies as st
 
 from sender.compose import Links, compose
 from sender.fields import HeadersAltered, check
-from tests.unit.mails import ALWAYS, TRACKED, UNTRACKED, accepted, canonical, content, header_names, lines, names, read
+from tests.unit.mails import (
+    ALWAYS,
+    MIME,
+    TRACKED,
+    UNTRACKED,
+    accepted,
+    canonical,
+    content,
+    header_names,
+    lines,
+    names,
+    read,
+)
 from tests.unit.samples import NOON, body, modest, request
 from tests.unit.test_requests import ATTACKS, ENCODED_ATTACKS, EVERYTHING, RAW_ATTACKS
 from tracepost.problems import Invalid
@@ -41,6 +54,9 @@ def test_no_value_makes_a_header(subject: str, note: str, name: str) -> None:
     assert header_names(compose(made, UNTRACKED, NOON)) == [*ALWAYS, "x-note"]
 
 
+MIME_OF_PARTS = {*MIME, "content-disposition", "content-id"}
+
+
 def harmless(fields: Mapping[str, Any]) -> bool:
     """Whether a request is refused, or makes a mail with the headers that it should have and no other."""
     try:
@@ -48,7 +64,16 @@ def harmless(fields: Mapping[str, Any]) -> bool:
     except Invalid:
         return True
     meant_ = ALWAYS + [name.lower() for name in made.headers] + ["cc"] * bool(made.cc)
-    return sorted(header_names(compose(made, UNTRACKED, NOON))) == sorted(meant_)
+    composed = compose(made, UNTRACKED, NOON)
+    parts = {name.lower() for part in read(composed).walk() for name in part}
+    return sorted(header_names(composed)) == sorted(meant_) and parts <= {*meant_, *MIME_OF_PARTS}
+
+
+def whole(field: str) -> dict[str, Any]:
+    """The fields of a request for a whole mail with this field."""
+    other = "Subject: a" if field.startswith("To:") else "To: ann@example.org"
+    raw = f"From: shop@example.org\r\n{other}\r\n{field}\r\n\r\n"
+    return {"subject": None, "text": None, "raw": b64encode(raw.encode()).decode()}
 
 
 PLACES: dict[str, Any] = {
@@ -61,6 +86,12 @@ PLACES: dict[str, Any] = {
     "copy": lambda attack: {"cc": [f'"{attack}" <carl@example.org>']},
     "header": lambda attack: {"headers": {"X-Note": attack}},
     "header's name": lambda attack: {"headers": {f"X-{attack}-": "x"}},
+    "filename": lambda attack: {"attachments": [{"content": "", "filename": attack}]},
+    "content type": lambda attack: {"attachments": [{"content": "", "content_type": f"text/plain; a={attack}"}]},
+    "content type, quoted": lambda attack: {"attachments": [{"content": "", "content_type": f'a/b; c="{attack}"'}]},
+    "content id": lambda attack: {"html": "", "attachments": [{"content": "", "content_id": attack}]},
+    "whole mail's subject": lambda attack: whole(f"Subject: {attack}"),
+    "whole mail's recipient": lambda attack: whole(f'To: "{attack}" <ann@example.org>'),
 }
 
 
@@ -167,3 +198,16 @@ def test_a_block_that_is_not_what_was_meant_is_found_out(block: bytes) -> None:
 def test_a_block_that_is_what_was_meant_passes() -> None:
     check(b"To: a,\r\n b\r\nSubject: Bcc: c\r\n Bcc: d\r\n :", [b"To", b"Subject"])
     check(b"To: " + b"a" * 994, [b"To"])
+
+
+@pytest.mark.parametrize("attack", RAW_ATTACKS.values(), ids=RAW_ATTACKS.keys())
+@pytest.mark.parametrize("field", ["filename", "content_type", "content_id"])
+def test_a_raw_attack_on_an_attachment_that_was_let_through_is_not_composed(field: str, attack: str) -> None:
+    made = request(html="", attachments=[{"content": "", "filename": "a", "content_id": "a"}])
+    broken = made.attachments[0].model_copy(update={field: attack})
+    try:
+        composed = compose(made.model_copy(update={"attachments": (broken,)}), UNTRACKED, NOON)
+    except (HeadersAltered, ValueError):
+        return
+    assert field == "filename"  # whose every character is escaped
+    assert {name.lower() for part in read(composed).walk() for name in part} <= {*ALWAYS, *MIME_OF_PARTS}

@@ -76,6 +76,12 @@ def test_an_app_with_keys_sends_from_its_domains_alone() -> None:
     assert not hasattr(made, "problem")
 
 
+def test_an_app_without_the_scope_cannot_override_suppression() -> None:
+    raw = body(sender="ann@example.org", override_suppression="they asked us to")
+    problem = whole_refused(raw, user_id="help-desk")
+    assert (problem.code, problem.status, problem.errors[0].pointer) == ("override", 403, "/override_suppression")
+
+
 def test_an_invalid_request_is_refused_with_every_fault() -> None:
     assert {fault.pointer for fault in whole_refused(body(subject=5, sender="nobody")).errors} == {"/subject", "/from"}
     assert whole_refused(b"{").code == "invalid-request"

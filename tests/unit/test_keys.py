@@ -13,6 +13,8 @@ from tracepost import keys
 from tracepost.cli import app
 from tracepost.keys import Client, Keys
 
+HASH = keys.hashed("another")
+
 
 def entry(**fields: Any) -> dict[str, Any]:
     return {"client": "shop", "app": "shop", "scopes": ["send"], "hashes": [keys.hashed("k")], **fields}
@@ -55,6 +57,17 @@ def test_domains_bound_an_app_that_is_listed_and_no_other() -> None:
     assert not known.may_send_from("shop", "example.net")
     assert known.may_send_from("another", "example.net")
     assert Keys([Client.model_validate(entry(sender_domains=["*"]))]).may_send_from("shop", "example.net")
+
+
+def test_only_a_client_of_the_app_can_let_it_override() -> None:
+    both = ["send", "override"]
+    desk = {"client": "desk", "app": "*", "scopes": both}
+    known = keys.read(json.dumps([entry(scopes=both), entry(client="news", app="news"), desk | {"hashes": [HASH]}]))
+    assert known.may_override("shop")
+    assert known.may_override("desk")
+    assert not known.may_override("news")
+    assert not known.may_override("of nobody")
+    assert Keys().may_override("of nobody")
 
 
 def test_an_app_sees_its_own() -> None:

@@ -22,7 +22,10 @@ _MOST_OF_ADDRESS, _MOST_OF_LOCAL_PART = 254, 64
 
 
 class Mailbox(NamedTuple):
-    """A display name (may be empty) and an address in ASCII, its domain in lower case."""
+    """A display name (may be empty) and an address, its domain in ASCII and lower case.
+
+    What stands before the @ may be beyond ASCII: then the mail needs SMTPUTF8 (RFC 6531).
+    """
 
     name: str
     address: str
@@ -42,10 +45,10 @@ def parse(text: str) -> Mailbox:
     if found is None and "<" in text:
         raise ValueError('is no mailbox: write it as Name <address>, and a name with punctuation in "quotation marks"')
     name, address = (found["name"] or "", found["address"]) if found else ("", text.strip())
-    return Mailbox(_ESCAPED.sub(r"\1", name[1:-1]) if name.startswith('"') else name, _ascii(address))
+    return Mailbox(_ESCAPED.sub(r"\1", name[1:-1]) if name.startswith('"') else name, _usual(address))
 
 
-def _ascii(address: str) -> str:
+def _usual(address: str) -> str:
     """The address, its domain in ASCII and lower case; ValueError says what is wrong with it."""
     local, _, domain = address.rpartition("@")
     if len(local) <= _MOST_OF_LOCAL_PART and _ATOMS.fullmatch(local) and domain.isascii():
@@ -68,13 +71,12 @@ def _validated(address: str) -> str:
             globally_deliverable=False,
             test_environment=True,  # admits the domain .test, which simulators use
             allow_quoted_local=True,
-            allow_smtputf8=False,
+            allow_smtputf8=True,
             strict=True,
         )
     except EmailNotValidError as error:
         raise ValueError(str(error)) from None
-    assert valid.ascii_email is not None  # what has no form in ASCII is refused above
-    return valid.ascii_email
+    return valid.ascii_email or f"{valid.local_part}@{valid.ascii_domain}"
 
 
 def normal(address: str) -> str:

@@ -48,7 +48,7 @@ def show() -> None:
 def new_key(
     client: Annotated[str, typer.Option(help="who will use it, e.g. helpdesk")],
     app: Annotated[str, typer.Option(help="whose messages it may send and see; * for all")],
-    scope: Annotated[list[str], typer.Option(help="send, read or operate; give it several times")],
+    scope: Annotated[list[str], typer.Option(help="send, read, operate or override; give it several times")],
     domain: Annotated[list[str] | None, typer.Option(help="a domain that it may send from; * for all")] = None,
 ) -> None:
     """Make a key: it is shown once; its client's entry for TRACEPOST_API_KEYS holds only a hash."""

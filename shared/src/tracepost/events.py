@@ -101,6 +101,7 @@ class Accepted(Data):
     track_opens: Tracking
     has_html: bool
     size: Annotated[int, Field(ge=0)]
+    override_suppression: Words | None = Field(None, description="why it is sent to suppressed addresses too")
 
 
 class Rejected(Data):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
-Scope = Literal["send", "read", "operate"]
+Scope = Literal["send", "read", "operate", "override"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 # A key is random and long, so that a plain hash of it cannot be guessed back.
 Hash = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -37,7 +37,7 @@ class Client(BaseModel):
 LOCAL = Client(
     client="local",
     app=ANY,
-    scopes=frozenset({"send", "read", "operate"}),
+    scopes=frozenset({"send", "read", "operate", "override"}),
     sender_domains=(ANY,),
     hashes=("sha256:" + "0" * 64,),
 )
@@ -64,6 +64,11 @@ class Keys:
         mine = [client for client in self._clients if client.app == app]
         allowed = {each.lower() for client in mine for each in client.sender_domains}
         return not mine or bool(allowed & {ANY, domain})
+
+    def may_override(self, app: str) -> bool:
+        """Whether the app may write to suppressed addresses: only a client of its own can have the scope for that."""
+        own = [each for each in self._clients if (each.client if each.app == ANY else each.app) == app]
+        return not self._clients or any("override" in each.scopes for each in own)
 
 
 def read(text: str) -> Keys:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import datetime
-from email.errors import MessageError
-from email.header import decode_header, make_header
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -25,45 +22,21 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from tracepost import attachments, headers, wholemail
 from tracepost.addresses import Mailbox, MailboxText, normal, parse
+from tracepost.attachments import Attachment, Base64
 from tracepost.events import Tracking
 from tracepost.problems import Fault, Invalid, Problem, faults, of_faults
+from tracepost.wholemail import WholeMail
 
 CONTENT_TYPE = "application/json"
 MOST_BYTES = 4 * 1024 * 1024
 MOST_RECIPIENTS = 50
 MOST_HEADERS = 100
+MOST_ATTACHMENTS = 50
 MOST_CHARACTERS = 8_000  # of a header's value; it is folded
-LONGEST_WORD = 900  # RFC 5322 allows a line 998, and the header's name stands there too
 
 _DAY = 86_400
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
-_OURS = {
-    *("from", "sender", "reply-to", "to", "cc", "bcc", "subject", "date", "message-id", "return-path", "received"),
-    *("mime-version", "content-type", "content-transfer-encoding", "content-disposition", "content-id"),
-    *("list-unsubscribe", "list-unsubscribe-post", "dkim-signature", "authentication-results", "feedback-id"),
-}
-
-
-def _header_safe(text: str) -> str:
-    # An encoded word hides line breaks from a look at the raw text, and the library would set them free.
-    try:
-        decoded = str(make_header(decode_header(text))) if "=?" in text else text
-    except (MessageError, UnicodeError, LookupError, ValueError):
-        raise ValueError("holds an encoded word that cannot be decoded; write the text as plain Unicode") from None
-    if _CONTROL.search(text) or _CONTROL.search(decoded):
-        raise ValueError("holds a line break or another control character; remove it")
-    if any(len(word) > LONGEST_WORD for word in text.split()):
-        raise ValueError(f"holds a word of more than {LONGEST_WORD} characters, which no line can hold; shorten it")
-    return _storable(text)
-
-
-def _storable(text: str) -> str:
-    if "\0" in text or _SURROGATE.search(text):
-        raise ValueError("holds U+0000 or half a surrogate pair, which no mail may hold; remove it")
-    return text
 
 
 def _of_these_days(message_id: UUID, info: ValidationInfo) -> UUID:
@@ -83,27 +56,53 @@ def _soon(send_at: datetime) -> datetime:
     return send_at
 
 
-def _header_name(name: str) -> str:
-    if not _HEADER_NAME.fullmatch(name):
-        raise ValueError(f"{name[:80]!r} is no header name")
-    if name.lower() in _OURS or name.lower().startswith(("tracepost-", "resent-", "arc-")):
-        raise ValueError(f"{name} is set by Tracepost; use the request's own field for it, or leave it out")
-    return name
-
-
 def _each_once(headers: dict[str, str]) -> dict[str, str]:
     if len({name.lower() for name in headers}) < len(headers):
         raise ValueError("gives a header twice in different case; give each once")
     return headers
 
 
-Line = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS), AfterValidator(_header_safe)]
-HeaderName = Annotated[str, AfterValidator(_header_name)]
-HttpsUrl = Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https"], max_length=LONGEST_WORD, host_required=True)]
-Short = Annotated[str, StringConstraints(max_length=256), AfterValidator(_storable)]
-Text = Annotated[str, AfterValidator(_storable)]
-Recipient = Annotated[MailboxText, AfterValidator(_header_safe)]
+def _attached(found: tuple[Attachment, ...], info: ValidationInfo) -> tuple[Attachment, ...]:
+    return attachments.check(found, has_html=info.data.get("html") is not None)
+
+
+def _whole_mail(raw: bytes, info: ValidationInfo) -> bytes:
+    if beside := [name for name in _COMPOSED if info.data.get(name)]:
+        raise ValueError(f"holds a whole mail; leave out {', '.join(beside)}, or raw")
+    sender = wholemail.read(raw).sender
+    if "from_" in info.data and normal(sender.address) != normal(parse(info.data["from_"]).address):
+        raise ValueError("its From has another address than the request's from; give both the same")
+    return raw
+
+
+def _not_of_raw(tracking: Tracking, info: ValidationInfo) -> Tracking:
+    if info.data.get("raw") and tracking != "off":
+        raise ValueError("a raw mail is sent as it is, without a pixel; leave it out, or give html in place of raw")
+    return tracking
+
+
+def _not_in_raw(url: AnyUrl, info: ValidationInfo) -> AnyUrl:
+    raw = info.data.get("raw")
+    if raw and wholemail.read(raw).value("list-unsubscribe") is not None:
+        raise ValueError("raw has a List-Unsubscribe of its own; give one of the two")
+    return url
+
+
+Line = Annotated[str, StringConstraints(max_length=MOST_CHARACTERS), AfterValidator(headers.safe)]
+HeaderName = Annotated[str, AfterValidator(headers.name)]
+HttpsUrl = Annotated[
+    AnyUrl, UrlConstraints(allowed_schemes=["https"], max_length=headers.LONGEST_WORD, host_required=True)
+]
+Short = Annotated[str, StringConstraints(max_length=256), AfterValidator(headers.storable)]
+Reason = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=256), AfterValidator(headers.safe)
+]
+Text = Annotated[str, AfterValidator(headers.storable)]
+Recipient = Annotated[MailboxText, AfterValidator(headers.safe)]
 Recipients = Annotated[tuple[Recipient, ...], Field(max_length=MOST_RECIPIENTS)]
+
+
+_COMPOSED = ("reply_to", "subject", "text", "html", "headers", "attachments")
 
 
 class SendRequest(BaseModel):
@@ -121,14 +120,17 @@ class SendRequest(BaseModel):
     text: Text | None = None
     html: Text | None = None
     headers: Annotated[dict[HeaderName, Line], Field(max_length=MOST_HEADERS), AfterValidator(_each_once)] = {}
+    attachments: Annotated[tuple[Attachment, ...], Field(max_length=MOST_ATTACHMENTS), AfterValidator(_attached)] = ()
+    raw: Annotated[Base64, AfterValidator(_whole_mail)] | None = None
     reference: Short | None = None
     tags: Annotated[tuple[Short, ...], Field(max_length=20)] = ()
     metadata: Annotated[dict[Short, Short], Field(max_length=20)] = {}
-    track_opens: Tracking | None = None
+    track_opens: Annotated[Tracking, AfterValidator(_not_of_raw)] | None = None
     send_at: Annotated[AwareDatetime, AfterValidator(_soon)] | None = None
     expires_after: Annotated[int, Field(ge=60, le=14 * _DAY, strict=True)] = 3 * _DAY
     on_unknown: Literal["retry", "park"] = "retry"
-    list_unsubscribe: HttpsUrl | None = None
+    override_suppression: Reason | None = None
+    list_unsubscribe: Annotated[HttpsUrl, AfterValidator(_not_in_raw)] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> SendRequest:
@@ -143,12 +145,27 @@ class SendRequest(BaseModel):
         """to + cc + bcc; the index is the recipient number."""
         return [parse(text) for text in (*self.to, *self.cc, *self.bcc)]
 
+    def tracking(self, default: Tracking) -> Tracking:
+        """How opens are tracked where a request that does not say asks for `default`."""
+        return "off" if self.raw is not None else self.track_opens or default
+
+    @property
+    def whole_mail(self) -> WholeMail | None:
+        """What `raw` holds."""
+        return None if self.raw is None else wholemail.read(self.raw)
+
+    @property
+    def subject_line(self) -> str:
+        """As recipients read it."""
+        mail = self.whole_mail
+        return self.subject if mail is None else mail.subject
+
 
 def _of_the_whole(fields: Any) -> list[str]:
     """The faults that no single field shows; looked for even where other faults keep the model from being made."""
     faults = []
-    if fields.get("text") is None and fields.get("html") is None:
-        faults.append("has neither text nor html; give at least one")
+    if all(fields.get(name) is None for name in ("text", "html", "raw")):
+        faults.append("has neither text nor html; give at least one, or a whole mail as raw")
     lists = [fields.get(name) or () for name in ("to", "cc", "bcc")]
     count = sum(len(each) for each in lists if isinstance(each, list | tuple))
     if all(isinstance(each, list | tuple) for each in lists) and not 1 <= count <= MOST_RECIPIENTS:

@@ -10,7 +10,18 @@ from functools import partial
 
 from yarl import URL
 
-from sender import control, deliver, feedback, housekeeping, intake, outbox, smtp, suppression_files, suppressions
+from sender import (
+    control,
+    deliver,
+    feedback,
+    housekeeping,
+    intake,
+    outbox,
+    signing,
+    smtp,
+    suppression_files,
+    suppressions,
+)
 from sender.api import api
 from sender.apps import Apps
 from sender.attempt import Sending, attempt
@@ -28,6 +39,7 @@ from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
 
+SIGNED_AT_ONCE = 32  # the first of them waits for the last
 REQUESTS_AT_ONCE = 16  # they may be large, and three times as many are held
 
 
@@ -54,6 +66,8 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             connections,
             routes,
             settings,
+            settings.dkim(),
+            Batches(signing.sign, (), asyncio.Lock(), most=SIGNED_AT_ONCE),
             Batches(queue.suppressed, postgres.TRANSIENT, turn),
             Batches(queue.doubt, postgres.TRANSIENT, turn),
             Batches(queue.settle, postgres.TRANSIENT, turn),

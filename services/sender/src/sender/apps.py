@@ -11,6 +11,8 @@ from tracepost.requests import SendRequest
 
 APP_HEADER = "tracepost-app"
 
+_HOW_TO_OVERRIDE = "leave it out, or give a client of this app the scope override"
+
 
 @dataclass(frozen=True, slots=True)
 class Apps:
@@ -29,13 +31,21 @@ class Apps:
         raise Invalid(Problem(code="no-app", title="Nobody says whose request this is", status=403, detail=detail))
 
     def check(self, app: str, request: SendRequest) -> None:
-        """Invalid when the app may not use the sender's domain."""
+        """Invalid when the app may not use the sender's domain, or not write to suppressed addresses."""
         domain = parse(request.from_).domain
         if not self.keys.may_send_from(app, domain):
             raise sender_refused(f"{app} may not send from {domain}")
+        if request.override_suppression and not self.keys.may_override(app):
+            raise override_refused(f"{app} may not; {_HOW_TO_OVERRIDE}")
 
 
 def sender_refused(detail: str) -> Invalid:
     """The problem of a sender whose domain is not allowed."""
     faults = (Fault(pointer="/from", detail=detail),)
     return Invalid(Problem(code="sender-domain", title="The sender is not allowed", status=403, errors=faults))
+
+
+def override_refused(detail: str) -> Invalid:
+    """The problem of a request to suppressed addresses by one who may not."""
+    faults = (Fault(pointer="/override_suppression", detail=detail),)
+    return Invalid(Problem(code="override", title="Suppression may not be overridden", status=403, errors=faults))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,13 +16,16 @@ import structlog
 from sender import smtp
 from sender.batches import Batches
 from sender.compose import Prepared, prepare
-from sender.copies import links
+from sender.copies import feedback_id, links
+from sender.dkim import Unsigned
+from sender.dkim_keys import Key, of_sender
 from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
 from sender.pacing import Felt, felt
 from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Leased, Message, Queue, Settlement
 from tracepost import clock, crash, metrics, requests
+from tracepost.addresses import parse
 from tracepost.events import Bounced, Deferred, Rejected, event
 from tracepost.requests import SendRequest
 from tracepost.runner import background
@@ -45,6 +48,8 @@ class Sending:
     pool: smtp.Pool
     routes: Routes
     settings: SenderSettings
+    dkim: Mapping[str, Sequence[Key]]
+    signatures: Batches[Unsigned, bytes]
     looks: Batches[tuple[str, str], Rejected | None]
     doubts: Batches[Leased, bool]
     settlements: Batches[Settlement, bool]
@@ -53,7 +58,12 @@ class Sending:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """While the block runs, what gathers is worked at."""
-        async with background(self.looks.run()), background(self.doubts.run()), background(self.settlements.run()):
+        async with (
+            background(self.signatures.run()),
+            background(self.looks.run()),
+            background(self.doubts.run()),
+            background(self.settlements.run()),
+        ):
             yield
 
 
@@ -78,7 +88,7 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
     if leased.suppressed:
         return Suppressed(leased.suppressed)
     try:
-        envelope, message = _copy(work, leased)
+        envelope, message = await _copy(work, leased)
     except Exception as error:  # whatever it is, the next attempt would meet it again
         log.exception("cannot compose", message_id=leased.message_id)
         return Unsendable(repr(error))
@@ -98,32 +108,39 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
 
 
 async def _suppressed(work: Sending, leased: Leased) -> Suppressed | None:
-    evidence = await work.looks.do((leased.address_key, leased.app))
+    evidence = None if leased.overrides else await work.looks.do((leased.address_key, leased.app))
     return Suppressed(evidence) if evidence else None
 
 
 @lru_cache(8)  # the copies of one message are often made one after the other
-def _prepared(message: Message) -> tuple[SendRequest, Prepared]:
+def _prepared(message: Message, app: str, sender_id: str) -> tuple[SendRequest, Prepared]:
     request = message.request or requests.stored(message.body)
-    return request, prepare(request, message.accepted_at)
+    return request, prepare(request, message.accepted_at, feedback_id(request, app, sender_id))
 
 
-def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
-    """The recipient's own return path and message."""
-    request, prepared = _prepared(leased.message)
+async def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
+    """The recipient's own return path and message, signed."""
     settings = work.settings
+    request, prepared = _prepared(leased.message, leased.app, settings.feedback_id)
     own = links(
         work.keyring,
         leased.message_id,
         leased.recipient_no,
         leased.recipient,
-        request.track_opens or settings.track_opens,
+        request.tracking(settings.track_opens),
         settings.bounce_domain,
         settings.pixel_url,
     )
-    message = prepared.copy(own)
+    message = await _signed(work, prepared.copy(own), parse(request.from_).domain)
     return_path = f"{own.return_token}@{settings.bounce_domain}"
-    return smtp.Envelope(return_path, leased.recipient, len(message), eight_bit=not message.isascii()), message
+    eight_bit = not message.isascii()
+    return smtp.Envelope(return_path, leased.recipient, len(message), prepared.utf8, eight_bit), message
+
+
+async def _signed(work: Sending, message: bytes, domain: str) -> bytes:
+    now = datetime.now(UTC)
+    keys = of_sender(work.dkim, domain, now)
+    return await work.signatures.do(Unsigned(message, keys, now)) if keys else message
 
 
 async def _record(work: Sending, leased: Leased, result: Result) -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 from sender.compose import Links
 from tracepost import tokens
 from tracepost.events import Tracking
+from tracepost.requests import SendRequest
 from tracepost.tokens import Keyring
+
+_NO_IDENTIFIER = re.compile(r"[^\w.-]+", re.ASCII)
 
 
 def rfc_message_id(message_id: UUID, domain: str) -> str:
     """One Message-ID for all copies, so that threads stay whole."""
     return f"<{message_id}@{domain}>"
+
+
+def feedback_id(request: SendRequest, app: str, sender_id: str) -> str | None:
+    """What Gmail counts complaints by: the first tag, the app, and who we are; None if we are nobody."""
+    if not sender_id:
+        return None
+    return ":".join(_NO_IDENTIFIER.sub("-", part)[:60] for part in (*request.tags[:1], app, sender_id))
 
 
 def links(

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic_core import from_json, to_json
 from uuid_utils.compat import uuid7
 
-from sender.apps import APP_HEADER, sender_refused
+from sender.apps import APP_HEADER, override_refused, sender_refused
 from sender.copies import rfc_message_id
 from sender.settings import SenderSettings
 from sender.store import Queue
@@ -46,8 +46,9 @@ class Door:
         if lane not in LANES:
             raise Invalid(Problem(code="invalid-lane", title="The lane is normal or bulk", status=422))
         asked = await self._identified(request, client, await request.read())
-        self._check_sender(client, asked)
-        await self._publish(request, client, asked, lane)
+        app = client.app if client.app != "*" else self.settings.default_app or client.client
+        self._check(client, app, asked)
+        await self._publish(request, app, asked, lane)
         told = {
             "message_id": asked.message_id,
             "rfc_message_id": rfc_message_id(asked.message_id, self.settings.bounce_domain),
@@ -75,13 +76,15 @@ class Door:
             raise _bad_key("it was used before with other content; make a new key for a new message")
         return requests.decode(_with_id(fields, known_id))
 
-    def _check_sender(self, client: Client, asked: SendRequest) -> None:
+    def _check(self, client: Client, app: str, asked: SendRequest) -> None:
         domain = parse(asked.from_).domain
         if not {"*", domain} & {each.lower() for each in client.sender_domains}:
             raise sender_refused(f"the key of {client.client} may not send from {domain}")
+        may = "override" in client.scopes and self.keys.may_override(app)
+        if asked.override_suppression and not may:
+            raise override_refused(f"the key of {client.client} lacks the scope override for {app}; leave it out")
 
-    async def _publish(self, request: web.Request, client: Client, asked: SendRequest, lane: str) -> None:
-        app = client.app if client.app != "*" else self.settings.default_app or client.client
+    async def _publish(self, request: web.Request, app: str, asked: SendRequest, lane: str) -> None:
         headers = {APP_HEADER: app, "traceparent": request.headers.get("traceparent", "")}
         body = requests.encode(asked)
         message = Message(body, content_type=requests.CONTENT_TYPE, headers=dict(headers), user_id=self.user)

@@ -26,30 +26,39 @@ _BARE = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 _QUOTED = ["_" if byte == 32 else chr(byte) if byte in _BARE else f"={byte:02X}" for byte in range(256)]
 
 
+Fields = Sequence[tuple[str, str]]
+"""Names, and the whole fields with their line ends."""
+
+
 class HeadersAltered(Exception):
     """The header block does not say what was meant: it must not be sent."""
 
 
 def verbatim(name: str, value: str) -> str:
     """The field on one line, as it is."""
+    return f"{name}: {printable(name, value)}\r\n"
+
+
+def printable(name: str, value: str) -> str:
+    """The value; HeadersAltered if it could break out of its field."""
     if not value.isprintable():
         raise HeadersAltered(f"{name} holds a control character")
-    return f"{name}: {value}\r\n"
+    return value
 
 
 def unstructured(name: str, value: str) -> str:
     """The field of a text (RFC 5322, 2.2.1) that reads back as it is, white space included."""
-    if _reads_as_it_is(value) and value == value.strip():
+    if reads_as_it_is(value) and value == value.strip():
         if len(name) + 2 + len(value) <= _LINE:
             return verbatim(name, value)
         pieces = _PIECE.findall(value)
         if max(map(len, pieces)) <= _LONGEST_PIECE:
-            return _folded(name, pieces)
-    return _folded(name, _encoded_words(value, _LINE - len(name) - 2, _ENCODED_WORD))
+            return folded(name, pieces)
+    return folded(name, encoded_words(value, _LINE - len(name) - 2, _ENCODED_WORD))
 
 
 def mailboxes(name: str, texts: Sequence[str]) -> str:
-    """The field of a list of mailboxes; names and addresses in ASCII."""
+    """The field of a list of mailboxes; names in ASCII, and of the addresses those that have such a form."""
     pieces: list[str] = []
     for text in texts:
         first, *further = _mailbox(text)
@@ -57,27 +66,20 @@ def mailboxes(name: str, texts: Sequence[str]) -> str:
             pieces[-1] += ","
             first = f" {first}"
         pieces += [first, *further]
-    return _folded(name, pieces)
+    return folded(name, pieces)
 
 
-def check(block: bytes, names: Sequence[bytes]) -> None:
-    """Read the block (without its last line end) by lines; HeadersAltered unless it has these fields, in this order."""
-    lines = block.split(b"\r\n")
-    found = [line for line in lines if not line.startswith(b" ")]
-    if len(found) != len(names) or not all(map(bytes.startswith, found, [name + b":" for name in names])):
-        raise HeadersAltered(f"meant {names}, wrote {[line.partition(b':')[0] for line in found]}")
-    if block.count(b"\r") != len(lines) - 1 or block.count(b"\n") != len(lines) - 1:
-        raise HeadersAltered("half a line end stands in a field")
-    if block.translate(None, _IN_A_BLOCK) or any(map(bytes.isspace, lines)) or max(map(len, lines)) > LONGEST_LINE:
-        raise HeadersAltered("a line is blank, or too long, or holds what no field may")
+def verbatims(*named: tuple[str, str]) -> list[tuple[str, str]]:
+    """Fields on one line each."""
+    return [(name, verbatim(name, value)) for name, value in named]
 
 
-def _reads_as_it_is(text: str) -> bool:
-    # An ASCII text that looks like an encoded word would be read as one, unless it is encoded itself.
-    return text.isascii() and text.isprintable() and "=?" not in text
+def joined(named: Fields) -> bytes:
+    """A header block, or a part of one."""
+    return "".join([field for _, field in named]).encode()
 
 
-def _folded(name: str, pieces: Sequence[str]) -> str:
+def folded(name: str, pieces: Sequence[str]) -> str:
     """Folded before pieces, which start with their white space; the first stays beside the name, as readers expect."""
     lines, line = [], f"{name}: {pieces[0]}"
     for piece in pieces[1:]:
@@ -89,22 +91,7 @@ def _folded(name: str, pieces: Sequence[str]) -> str:
     return "\r\n".join([*lines, line, ""])
 
 
-def _mailbox(text: str) -> list[str]:
-    name, address = parse(text)
-    return [*_phrase(name), f" <{address}>"] if name else [address]
-
-
-def _phrase(name: str) -> list[str]:
-    if _reads_as_it_is(name):
-        if _ATOMS.fullmatch(name):
-            return _PIECE.findall(name)
-        quoted = f'"{quote(name)}"'
-        if len(quoted) <= _IN_A_PHRASE:
-            return [quoted]
-    return _encoded_words(name, _IN_A_PHRASE, _IN_A_PHRASE)
-
-
-def _encoded_words(text: str, first: int, further: int) -> list[str]:
+def encoded_words(text: str, first: int, further: int) -> list[str]:
     """RFC 2047, in UTF-8 and the shorter encoding; no longer than `first` and `further` unless one character is."""
     if _CONTROL.search(text):
         raise HeadersAltered("a value holds a control character")
@@ -118,6 +105,50 @@ def _encoded_words(text: str, first: int, further: int) -> list[str]:
         chunks = _chunks(text, lambda char: len(char.encode()), (first - _FRAME) // 4 * 3, (further - _FRAME) // 4 * 3)
         words = [f"=?utf-8?b?{_b(chunk.encode())}?=" for chunk in chunks]
     return [words[0], *(f" {word}" for word in words[1:])]
+
+
+def reads_as_it_is(text: str) -> bool:
+    """Whether the text means itself in a field: ASCII that looks like an encoded word would be read as one."""
+    return text.isascii() and text.isprintable() and "=?" not in text
+
+
+def check(block: bytes, names: Sequence[bytes], *, utf8: bool = False) -> None:
+    """Read the block (without its last line end) by lines; HeadersAltered unless it has these fields, in this order.
+
+    With `utf8` (RFC 6532) it may hold what is printable beyond ASCII.
+    """
+    lines = block.split(b"\r\n")
+    found = [line for line in lines if not line.startswith(b" ")]
+    if len(found) != len(names) or not all(map(bytes.startswith, found, [name + b":" for name in names])):
+        raise HeadersAltered(f"meant {names}, wrote {[line.partition(b':')[0] for line in found]}")
+    if block.count(b"\r") != len(lines) - 1 or block.count(b"\n") != len(lines) - 1:
+        raise HeadersAltered("half a line end stands in a field")
+    if not _is_printable(block, utf8=utf8) or any(map(bytes.isspace, lines)) or max(map(len, lines)) > LONGEST_LINE:
+        raise HeadersAltered("a line is blank, or too long, or holds what no field may")
+
+
+def _is_printable(block: bytes, *, utf8: bool) -> bool:
+    if not utf8 or block.isascii():
+        return not block.translate(None, _IN_A_BLOCK)
+    try:
+        return block.decode().replace("\r\n", "").isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
+def _mailbox(text: str) -> list[str]:
+    name, address = parse(text)
+    return [*_phrase(name), f" <{address}>"] if name else [address]
+
+
+def _phrase(name: str) -> list[str]:
+    if reads_as_it_is(name):
+        if _ATOMS.fullmatch(name):
+            return _PIECE.findall(name)
+        quoted = f'"{quote(name)}"'
+        if len(quoted) <= _IN_A_PHRASE:
+            return [quoted]
+    return encoded_words(name, _IN_A_PHRASE, _IN_A_PHRASE)
 
 
 def _q(raw: bytes) -> str:

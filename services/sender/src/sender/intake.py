@@ -22,7 +22,7 @@ from sender.settings import SenderSettings
 from sender.store import Leased, Message, NewDelivery, NewRequest, Queue
 from tracepost import crash, requests
 from tracepost.broker import Codec, Incoming, Publisher, answer
-from tracepost.events import Accepted, AnyEvent, Tracking, event
+from tracepost.events import Accepted, AnyEvent, event
 from tracepost.problems import Problem
 from tracepost.requests import SendRequest
 from tracepost.tokens import Keyring
@@ -141,7 +141,7 @@ def _new(submission: Submission, intake: Intake, now: datetime) -> NewRequest:
     due = max(now, request.send_at or now)
     return NewRequest(
         message_id=request.message_id,
-        digest=sha256(request.model_dump_json().encode() + submission.app.encode()).digest(),
+        digest=sha256(request.model_dump_json(exclude_defaults=True).encode() + submission.app.encode()).digest(),
         app=submission.app,
         message=Message(submission.body, now, request),
         traceparent=submission.traceparent,
@@ -153,14 +153,15 @@ def _new(submission: Submission, intake: Intake, now: datetime) -> NewRequest:
         due_at=due,
         expires_at=due + timedelta(seconds=request.expires_after),
         park_unknown=request.on_unknown == "park",
+        overrides=request.override_suppression is not None,
         accepted=_accepted(submission, intake.settings, now),
     )
 
 
 def _accepted(submission: Submission, settings: SenderSettings, now: datetime) -> list[AnyEvent]:
     request = submission.request
-    tracking: Tracking = request.track_opens or settings.track_opens
-    recipients = request.recipients
+    tracking = request.tracking(settings.track_opens)
+    recipients, subject_line = request.recipients, request.subject_line
     return [
         event(
             "sender",
@@ -170,7 +171,7 @@ def _accepted(submission: Submission, settings: SenderSettings, now: datetime) -
                 recipient=recipient.address,
                 recipient_count=len(recipients),
                 sender=request.from_,
-                subject_line=request.subject,
+                subject_line=subject_line,
                 rfc_message_id=rfc_message_id(request.message_id, settings.bounce_domain),
                 app=submission.app,
                 reference=request.reference,
@@ -179,6 +180,7 @@ def _accepted(submission: Submission, settings: SenderSettings, now: datetime) -
                 track_opens=tracking,
                 has_html=request.html is not None,
                 size=len(submission.body),
+                override_suppression=request.override_suppression,
             ),
             time=now,
             traceparent=submission.traceparent,

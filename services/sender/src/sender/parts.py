@@ -97,11 +97,12 @@ def _quoted_printable(raw: bytes) -> bytes:
     return _BEYOND.sub(b"=\n=", written).replace(b"\n", b"\r\n")
 
 
-def _base64(raw: bytes) -> bytes:
+def base64(raw: bytes) -> bytes:
+    """In lines of 76 characters (RFC 2045, 6.8)."""
     written = b2a_base64(raw, newline=False)
     return b"".join([written[at : at + 76] + b"\r\n" for at in range(0, len(written), 76)])
 
 
 _AS_IT_IS = _Encoding("7bit", bytes, lambda _, at: at)
 _QUOTED_PRINTABLE = _Encoding("quoted-printable", _quoted_printable, lambda raw, at: raw.rfind(b"\n", 0, at) + 1)
-_BASE64 = _Encoding("base64", _base64, lambda _, at: at - at % _BASE64_LINE)
+_BASE64 = _Encoding("base64", base64, lambda _, at: at - at % _BASE64_LINE)

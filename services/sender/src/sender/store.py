@@ -60,6 +60,7 @@ class NewRequest:
     expires_at: datetime
     park_unknown: bool
     accepted: Sequence[AnyEvent]
+    overrides: bool = False  # is sent to suppressed addresses too
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Leased:
     expires_at: datetime
     outcome_unknown: bool
     park_unknown: bool
+    overrides: bool
     in_doubt: bool
     said: str | None
     traceparent: str | None
@@ -220,7 +222,7 @@ def _deliveries(requests: Iterable[NewRequest]) -> list[tuple[object, ...]]:
     return [
         (
             *(r.message_id, number, r.app, each.recipient, each.destination, each.address_key),
-            *(r.lane, r.expires_at, r.park_unknown, r.due_at, each.claimed),
+            *(r.lane, r.expires_at, r.park_unknown, r.due_at, each.claimed, r.overrides),
         )
         for r in requests
         for number, each in enumerate(r.deliveries)
@@ -247,6 +249,7 @@ def _begun(new: NewRequest, row: asyncpg.Record) -> Leased:
         expires_at=new.expires_at,
         outcome_unknown=False,
         park_unknown=new.park_unknown,
+        overrides=new.overrides,
         in_doubt=False,
         said=None,
         traceparent=new.traceparent,

@@ -8,24 +8,24 @@ WITH new AS (
     RETURNING message_id
 ), addressed AS (
     INSERT INTO deliveries
-        (message_id, recipient_no, app, recipient, destination, address_key, lane, expires_at, park_unknown, state, due_at,
-        fence, attempt)
-    SELECT message_id, recipient_no, app, recipient, destination, address_key, lane, expires_at, park_unknown,
+        (message_id, recipient_no, app, recipient, destination, address_key, lane, expires_at, park_unknown, overrides, state,
+        due_at, fence, attempt)
+    SELECT message_id, recipient_no, app, recipient, destination, address_key, lane, expires_at, park_unknown, overrides,
         CASE WHEN begins THEN 'leased' WHEN due_at > now() THEN 'waiting' ELSE 'ready' END::delivery_state,
-        CASE WHEN begins THEN now() + $22::interval ELSE due_at END, begins::int, begins::int
+        CASE WHEN begins THEN now() + $23::interval ELSE due_at END, begins::int, begins::int
     FROM unnest(
         $8::uuid[], $9::smallint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::lane[], $15::timestamptz[],
-        $16::boolean[], $17::timestamptz[], $18::boolean[]
+        $16::boolean[], $17::timestamptz[], $18::boolean[], $19::boolean[]
     ) AS asked (message_id, recipient_no, app, recipient, destination, address_key, lane, expires_at, park_unknown, due_at,
-        claimed)
+        claimed, overrides)
     JOIN new USING (message_id)
     CROSS JOIN LATERAL (
         SELECT claimed AND NOT EXISTS (SELECT FROM pauses WHERE pauses.destination IN (asked.destination, '*')) AS begins
     ) AS at_once
-    RETURNING message_id, recipient_no, app, address_key, state
+    RETURNING message_id, recipient_no, app, address_key, overrides, state
 ), told AS (
     INSERT INTO outbox (message_id, name, event)
-    SELECT message_id, name, event FROM unnest($19::uuid[], $20::text[], $21::bytea[]) AS event (message_id, name, event)
+    SELECT message_id, name, event FROM unnest($20::uuid[], $21::text[], $22::bytea[]) AS event (message_id, name, event)
     JOIN new USING (message_id)
 )
 SELECT new.message_id, leased.recipient_no, s.*
@@ -33,7 +33,7 @@ FROM new
 LEFT JOIN addressed AS leased ON leased.message_id = new.message_id AND leased.state = 'leased'
 LEFT JOIN LATERAL (
     SELECT reason, since, until, evidence_event, evidence_message FROM active_suppressions s
-    WHERE s.address_key = leased.address_key AND (s.app IS NULL OR s.app = leased.app)
+    WHERE s.address_key = leased.address_key AND NOT leased.overrides AND (s.app IS NULL OR s.app = leased.app)
     ORDER BY until DESC NULLS FIRST, since, reason LIMIT 1
 ) AS s ON true
 
@@ -76,12 +76,12 @@ WITH RECURSIVE next AS (
     FROM due JOIN requests r USING (message_id)
     WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
     RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-        d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+        d.expires_at, d.outcome_unknown, d.park_unknown, d.overrides, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 )
 SELECT leased.*, s.*
 FROM leased LEFT JOIN LATERAL (
     SELECT reason, since, until, evidence_event, evidence_message FROM active_suppressions s
-    WHERE s.address_key = leased.address_key AND (s.app IS NULL OR s.app = leased.app)
+    WHERE s.address_key = leased.address_key AND NOT leased.overrides AND (s.app IS NULL OR s.app = leased.app)
     ORDER BY until DESC NULLS FIRST, since, reason LIMIT 1
 ) AS s ON true
 
@@ -96,7 +96,7 @@ SET due_at = now() + $2::interval, fence = d.fence + 1, outcome_unknown = true
 FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+    d.expires_at, d.outcome_unknown, d.park_unknown, d.overrides, true AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 
 -- name: overdue
 -- What is ready and may not be tried any more, however little room its destination has, and whether it is paused.
@@ -109,7 +109,7 @@ SET state = 'leased', due_at = now() + $2::interval, fence = d.fence + 1
 FROM due JOIN requests r USING (message_id)
 WHERE d.message_id = due.message_id AND d.recipient_no = due.recipient_no
 RETURNING d.message_id, d.recipient_no, d.app, d.recipient, d.destination, d.address_key, d.lane::text, d.attempt, d.fence,
-    d.expires_at, d.outcome_unknown, d.park_unknown, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
+    d.expires_at, d.outcome_unknown, d.park_unknown, d.overrides, false AS in_doubt, d.said, r.body, r.traceparent, r.accepted_at
 
 -- name: wake
 -- What waited for its time, and what was leased by a sender that died.
@@ -138,14 +138,15 @@ CROSS JOIN LATERAL (
 ) AS s
 
 -- name: doubt
--- The last look before the final dot: only who still holds the lease may go on, and never to a suppressed address.
+-- The last look before the final dot: only who still holds the lease may go on, and never to a suppressed
+-- address, but for a request that overrides that.
 -- The state as text: else the index of what is due looks like the shorter way, and all that it has of the past is read.
 UPDATE deliveries d SET state = 'in_doubt', due_at = now() + $4::interval
 FROM unnest($1::uuid[], $2::smallint[], $3::bigint[]) AS held (message_id, recipient_no, fence)
 WHERE d.message_id = held.message_id AND d.recipient_no = held.recipient_no AND d.fence = held.fence
     AND d.state::text = 'leased' AND d.message_id BETWEEN $5 AND $6 AND (
         SELECT true FROM active_suppressions s
-        WHERE s.address_key = d.address_key AND (s.app IS NULL OR s.app = d.app) LIMIT 1
+        WHERE s.address_key = d.address_key AND NOT d.overrides AND (s.app IS NULL OR s.app = d.app) LIMIT 1
     ) IS NULL
 RETURNING d.message_id, d.recipient_no
 
