@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.parser import BytesParser
 from email.utils import getaddresses
 from html import escape
@@ -123,6 +123,18 @@ def canonical(text: str | None) -> str | None:
 def ended(text: str | None, mail: EmailMessage) -> str | None:
     """The text of a mail of one part ends as the mail does: SMTP would add the line end."""
     return text if text is None or mail.is_multipart() else text.removesuffix("\r\n") + "\r\n"
+
+
+def attached(mail: Message) -> list[tuple[str | None, bytes]]:
+    """The names and contents of the files attached."""
+    parts = [part for part in mail.walk() if part.get_content_disposition() == "attachment"]
+    return [(_filename(part), bytes(part.get_payload(decode=True))) for part in parts]
+
+
+def _filename(part: Message) -> str | None:
+    # get_filename of policy.default takes quotation marks off that belong to the name.
+    header = part["content-disposition"]
+    return header.params.get("filename") if hasattr(header, "params") else part.get_filename()
 
 
 def header_names(mail: bytes) -> list[str]:

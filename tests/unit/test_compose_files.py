@@ -14,7 +14,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from sender.compose import compose
-from tests.unit.mails import IMAGE, TRACKED, UNTRACKED, accepted, bodies, canonical, content, lines, odd, read
+from tests.unit.mails import IMAGE, TRACKED, UNTRACKED, accepted, attached, bodies, canonical, content, lines, odd, read
 from tests.unit.samples import NOON, modest, request
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -89,6 +89,8 @@ FILE_NAMES = [
     "a*b'c''d.txt",
     "a;b,c=d.txt",
     "a  b",
+    '""',
+    "<a>",
     "a" * 255,
     "ä" * 255,
     "\u65e5\u672c\u8a9e.pdf",
@@ -100,14 +102,9 @@ FILE_NAMES = [
 
 def files(mail: bytes) -> list[tuple[str | None, bytes]]:
     """The names and contents of what is attached; both parsers must agree."""
-    found = [_attached(parsed) for parsed in (read(mail), message_from_bytes(mail))]
+    found = [attached(parsed) for parsed in (read(mail), message_from_bytes(mail))]
     assert found[0] == found[1]
     return found[0]
-
-
-def _attached(mail: Message) -> list[tuple[str | None, bytes]]:
-    parts = [part for part in mail.walk() if part.get_content_disposition() == "attachment"]
-    return [(part.get_filename(), bytes(part.get_payload(decode=True))) for part in parts]
 
 
 @pytest.mark.parametrize("name", FILE_NAMES)
@@ -136,12 +133,12 @@ def old(value: str) -> str:
     bodies,
 )
 @example([(b"", None), (b"\r\n.\r\n", "a"), (b"--=_", "b")], "text", "")
-def test_what_is_attached_reads_back(attached: list[tuple[bytes, str | None]], text: str | None, html: str) -> None:
-    assume(all(name != "" for _, name in attached))
-    asked = [file(content, **({"filename": name} if name else {})) for content, name in attached]
+def test_what_is_attached_reads_back(sent: list[tuple[bytes, str | None]], text: str | None, html: str) -> None:
+    assume(all(name != "" for _, name in sent))
+    asked = [file(content, **({"filename": name} if name else {})) for content, name in sent]
     made = accepted(text=text, html=html, attachments=[*asked, LOGO])
     mail = compose(made, TRACKED, NOON)
-    assert files(mail) == [(name, content) for content, name in attached]
+    assert files(mail) == [(name, content) for content, name in sent]
     assert IMAGE in (content(read(mail), "html") or "")
     assert content(read(mail), "plain") == canonical(text)
 

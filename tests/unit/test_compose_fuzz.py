@@ -21,6 +21,7 @@ from tests.unit.mails import (
     IMAGE,
     ODD,
     TRACKED,
+    attached,
     canonical,
     content,
     ended,
@@ -57,7 +58,7 @@ def quoted(name: str) -> str:
 def requests(draw: st.DrawFn) -> dict[str, Any]:
     """The fields of a request: good ones, or whatever they may be."""
     value, address, name = draw(st.sampled_from([(TAME, GOOD_ADDRESSES, GOOD_NAMES), (WILD, ADDRESSES, HEADER_NAMES)]))
-    attached = draw(st.lists(st.tuples(st.binary(max_size=100), value), max_size=2))
+    files = draw(st.lists(st.tuples(st.binary(max_size=100), value), max_size=2))
     return {
         "sender": f"{quoted(draw(value))} <shop@example.org>",
         "to": [f"{quoted(draw(value))} <{draw(address)}>"],
@@ -65,7 +66,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
         "text": draw(value | st.none()),
         "html": draw(value | st.none()),
         "headers": draw(st.dictionaries(name, value, max_size=2)),
-        "attachments": [{"filename": name, "content": b64encode(content).decode()} for content, name in attached],
+        "attachments": [{"filename": name, "content": b64encode(content).decode()} for content, name in files],
     }
 
 
@@ -88,9 +89,8 @@ def test_what_is_asked_for_is_what_is_read_or_the_reason_is_told(fields: dict[st
     assert html.count(IMAGE) == (asked.html is not None)
     assert ended(html.replace(IMAGE, ""), read(mail)) == ended(canonical(asked.html or ""), read(mail))
     assert ended(content(read(mail), "plain"), read(mail)) == ended(canonical(asked.text), read(mail))
-    assert [(part.get_filename(), part.get_payload(decode=True)) for part in _attached(mail)] == [
-        (each.filename, each.content) for each in asked.attachments
-    ]
+    files = [(each.filename, each.content) for each in asked.attachments]
+    assert attached(read(mail)) == attached(message_from_bytes(mail)) == files
 
 
 def _check_header(asked: SendRequest, mail: bytes) -> None:
@@ -111,7 +111,3 @@ def _unfolded(mail: Message, name: str) -> str:
 
 def _decoded(value: str) -> str:
     return str(make_header(decode_header(value)))
-
-
-def _attached(mail: bytes) -> list[Message]:
-    return [part for part in read(mail).walk() if part.get_content_disposition() == "attachment"]

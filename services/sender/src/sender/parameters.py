@@ -39,7 +39,14 @@ def name(text: str) -> list[str]:
 
 
 def _is_plain(text: str) -> bool:
-    return fields.reads_as_it_is(text) and text == text.strip() and "  " not in text and len(quote(text)) <= _SHORT
+    # Readers take quotation marks and angle brackets off twice, where a text begins with its own.
+    return (
+        not text.startswith(('"', "<"))
+        and fields.reads_as_it_is(text)
+        and text == text.strip()
+        and "  " not in text
+        and len(quote(text)) <= _SHORT
+    )
 
 
 def _pieces(escaped: str) -> Iterator[str]:
