@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import subprocess
 import time
@@ -51,6 +52,7 @@ def ours(mails: Sequence[Mail], without: AbstractSet[str] = frozenset()) -> list
 
 def flufl(mails: Sequence[Mail]) -> list[Reading]:
     """As Mailman does."""
+    logging.getLogger("flufl.bounce").disabled = True  # it tells every exception of its detectors
     return [_timed(_flufl, mail) for mail in mails]
 
 

@@ -11,7 +11,10 @@ from tracepost.bounces.classify import Stage, classify, codes
 MAX_BEFORE = 40  # characters before a command that say that it was answered
 MAX_WORDS = 4000  # characters of a diagnostic that are kept
 
-_REPLY = re.compile(r"(?m)^[ \t>]{0,8}([45]\d\d)[ -][45]\.\d\.\d{1,3}\b.*(?:\n[ \t>]{0,8}\1[ -].*)*")
+_REPLY = re.compile(
+    r"(?m)^[ \t>]{0,8}(?:[^\n:@]{1,40}:[ \t]{0,8})?#?"
+    r"(?P<reply>([45]\d\d)[ -][45]\.\d\.\d{1,3}\b[^\w\n]{1,3}\w.*(?:\n[ \t>]{0,8}\2[ -].*)*)"
+)
 
 # All of these look at words in lower case.
 _COMMAND = re.compile(r"\b(?:mail[ _]from|rcpt|data|helo|ehlo|initial)")
@@ -67,9 +70,9 @@ def recipient(
 
 
 def _reply(context: Sequence[str]) -> str | None:
-    """The first reply of a server that stands in lines of its own; Gmail shows it apart from the recipient."""
+    """The first reply of a server that begins a line or follows a label; Gmail shows it apart from the recipient."""
     found = next((reply for each in context if (reply := _REPLY.search(each))), None)
-    return " ".join(found[0][:MAX_WORDS].split()) if found else None
+    return " ".join(found["reply"][:MAX_WORDS].split()) if found else None
 
 
 def stage(words: str) -> Stage | None:

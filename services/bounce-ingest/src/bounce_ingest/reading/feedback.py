@@ -9,6 +9,7 @@ from bounce_ingest.reading.addresses import address
 from bounce_ingest.reading.notice import MAX_TEXT, Notice
 from bounce_ingest.reading.parts import Part, unfolded
 from bounce_ingest.reading.values import FeedbackReport, Original
+from bounce_ingest.reading.wording import tells
 from tracepost.bounces.values import FeedbackType
 
 MAX_LOOKED_AT = 2000  # characters
@@ -35,7 +36,7 @@ _RETURNED_BY_PROVIDER = re.compile(r"(?mi)^x-hmxmroriginalrecipient[ \t]*:[ \t]*
 # AOL before 2006, and all who copied it; feedback reports whose MIME structure was lost.
 _SUBJECT = re.compile(
     r"(?i)^(?:\W*(?:fwd?|re)\b\W*)?(?:e-?mail feedback report|client tos notification|complaint about message from"
-    r"|(?:spam|abuse|e-?mail abuse|junk) (?:report|complaint)\b|\[?x-arf\b|user complaint)"
+    r"|(?:spam|abuse|e-?mail abuse|junk) (?:report|complaint)\b|\[?x-arf\b|user complaint|\[spamcop \()"
 )
 _WORDS = re.compile(
     r"(?i)this is an? (?:[\w.!-]+ ){0,3}(?:e-?mail )?(?:abuse|spam|fraud|virus|opt-?out|complaint) report "
@@ -55,7 +56,8 @@ def elsewhere(mail: Part, told: Notice) -> FeedbackReport | None:
         return from_part(notice[stated.start() :], original)
     if marked := _RETURNED_BY_PROVIDER.search(told.inner[:MAX_TEXT]):
         return FeedbackReport("abuse", "", "Microsoft", tuple(filter(None, (address(marked[1]),))), original)
-    if mail.get("x-arf") or (_SUBJECT.match(subject) and told.inner) or _WORDS.search(notice[:MAX_LOOKED_AT]):
+    is_reported = told.inner and (_SUBJECT.match(subject) or tells("complaint", told.lower[:MAX_LOOKED_AT]))
+    if mail.get("x-arf") or is_reported or _WORDS.search(notice[:MAX_LOOKED_AT]):
         return FeedbackReport("abuse", "", mail.get("from") or None, (), original)
     if _OPT_OUT.search(notice[:500].strip()) or (_OPT_OUT.match(subject) and len(notice) < 500):
         return FeedbackReport("opt-out", "", None, (), original)

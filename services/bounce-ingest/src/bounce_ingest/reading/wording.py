@@ -12,6 +12,7 @@ Meaning = Literal[
     "automatic",
     "announcement",
     "challenge",
+    "complaint",
     "contact",
     "delay",
     "failure",
