@@ -52,6 +52,18 @@ def ensure(say: Callable[[str], None]) -> None:
     say(f"Installed {' and '.join(packages)} ({time.monotonic() - began:.1f} s)")
 
 
+def provide(program: str, package: str, say: Callable[[str], None]) -> Path:
+    """A program, installed if it is missing; Missing says how where that is impossible."""
+    privilege, output = _privilege(), ""
+    if _which(program) is None and privilege is not None:
+        say(f"Installing {package} with apt-get")
+        output = f"\n\nThe last lines of apt-get:\n{_install([package], privilege)}"
+    found = _which(program)
+    if found is None:
+        raise Missing(f"{program} is missing. Install it:\n    {_command([package])}{output}")
+    return Path(found)
+
+
 def unpack(package: str, folder: Path) -> None:
     """A Debian package and the libraries that it lacks here, unpacked: no script of theirs runs, no daemon starts."""
     if shutil.which("apt-get") is None:
@@ -103,10 +115,14 @@ def _missing() -> list[str]:
 def _advice(packages: list[str]) -> str:
     return (
         f"Tracepost needs RabbitMQ and PostgreSQL, and {' and '.join(packages)} is missing. Install it:\n"
-        f"    sudo apt-get install --no-install-recommends {' '.join(packages)}\n"
+        f"    {_command(packages)}\n"
         "or name servers that already run, in TRACEPOST_AMQP_URL with TRACEPOST_AMQP_MANAGEMENT_URL,"
         " and in TRACEPOST_POSTGRES_URL."
     )
+
+
+def _command(packages: list[str]) -> str:
+    return f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
 
 
 def _privilege() -> list[str] | None:
