@@ -1,0 +1,30 @@
+/** Calls, from the browser itself, the other services' APIs at the addresses that the settings name. */
+
+import { answer, withQuery } from './api.js';
+import { ask } from './notice.js';
+
+let addresses = {};
+const keys = {}; // in this page's memory alone: gone when it is reloaded
+
+export function configure(found, key) {
+  addresses = found;
+  for (const name of Object.keys(found)) keys[name] = key;
+}
+
+export const configured = (name) => Boolean(addresses[name]);
+
+/** GET without a body, else POST; asks for a key where the service wants one. */
+export async function call(name, path, { query = {}, body, method = body ? 'POST' : 'GET' } = {}) {
+  const url = withQuery(`${addresses[name].replace(/\/$/, '')}${path}`, query);
+  try {
+    const headers = keys[name] ? { Authorization: `Bearer ${keys[name]}` } : {};
+    return await answer(url, { method, headers, body: body && JSON.stringify(body) });
+  } catch (problem) {
+    if (problem.status !== 401) throw problem;
+    const given = await ask('An API key is needed', `The ${name} asks who you are. The key stays in this page until it is reloaded.`,
+      'Use it', [['key', 'API key', { type: 'password', required: true }]]);
+    if (!given) throw problem;
+    keys[name] = given.key.trim();
+    return call(name, path, { query, body, method });
+  }
+}
