@@ -23,6 +23,7 @@ from status_store import housekeeping
 from status_store.dead import DeadLetter
 from status_store.record import record
 from status_store.store import Store
+from tests import stored
 from tests.unit.samples import DATA, uuid7_at
 from tracepost import partitions, postgres
 from tracepost.events import AnyEvent, StatusChanged, decode, event
@@ -170,7 +171,7 @@ async def test_new_events_fold_on_as_they_would_have(filled: Status, restored: s
 
 async def told(store: Store, id_: UUID) -> tuple[dict[str, Any], object]:
     """All of a message but when the database wrote it."""
-    found = await store.message(id_)
+    found = await stored.message(store, id_)
     assert found is not None
     row, deliveries = found
     return {name: value for name, value in row.items() if name not in ("known_since", "changed_at")}, deliveries

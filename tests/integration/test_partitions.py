@@ -23,6 +23,7 @@ from status_store import housekeeping
 from status_store.housekeeping import TABLES
 from status_store.record import record
 from status_store.store import Store
+from tests import stored
 from tests.conftest import eventually
 from tests.unit.samples import DATA, uuid7_at
 from tracepost import metrics, partitions, postgres
@@ -175,7 +176,7 @@ async def works(store: Store) -> None:
     message_id = uuid7()
     async with asyncio.timeout(10):
         assert await record(store, [accepted(message_id)]) == {}
-        assert await store.message(message_id) is not None
+        assert await stored.message(store, message_id) is not None
 
 
 READER = "SELECT FROM events; SELECT FROM messages; SELECT FROM deliveries"
@@ -233,7 +234,7 @@ async def test_what_has_no_place_is_refused_alone(store: Store) -> None:
     ids = [uuid7(), id_in(HERE.plus(-RETENTION - 1)), id_in(HERE.plus(AHEAD + 1)), uuid7()]
     refused = await record(store, [accepted(each) for each in ids])
     assert {index: each.code for index, each in refused.items()} == {1: "out-of-retention", 2: "out-of-retention"}
-    assert [await store.message(each) is not None for each in ids] == [True, False, False, True]
+    assert [await stored.message(store, each) is not None for each in ids] == [True, False, False, True]
 
 
 async def test_a_batch_waits_for_a_month_that_lacks(pool: Pool, store: Store) -> None:

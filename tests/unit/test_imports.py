@@ -30,6 +30,8 @@ PURE = {
         "status_store.tally",
         "status_store.dead",
         "status_store.why",
+        "status_store.badge",
+        "status_store.words",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
@@ -38,13 +40,12 @@ ADAPTERS = {
     *(
         "sender.store",
         "sender.stock",
-        "sender.batches",
         "sender.places",
         "sender.smtp",
         "sender.suppression_store",
         "sender.control_store",
     ),
-    *("bounce_ingest.smtp", "status_store.store"),
+    *("bounce_ingest.smtp", "status_store.store", "status_store.queries", "status_store.logins"),
 }
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.

@@ -14,7 +14,6 @@ from sender import control, deliver, feedback, housekeeping, intake, outbox, smt
 from sender.api import api
 from sender.apps import Apps
 from sender.attempt import Sending, attempt
-from sender.batches import Batches
 from sender.control_store import Control
 from sender.door import Door
 from sender.pacing import PaceLimits, Pacer
@@ -24,6 +23,7 @@ from sender.settings import SenderSettings
 from sender.store import Queue
 from sender.suppression_store import Suppressions
 from tracepost import http, postgres, topology
+from tracepost.batches import Batches
 from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background

@@ -14,7 +14,6 @@ from functools import lru_cache
 import structlog
 
 from sender import smtp
-from sender.batches import Batches
 from sender.compose import Prepared, prepare
 from sender.copies import links
 from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
@@ -23,6 +22,7 @@ from sender.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Leased, Message, Queue, Settlement
 from tracepost import clock, crash, metrics, requests
+from tracepost.batches import Batches
 from tracepost.events import Bounced, Deferred, Rejected, event
 from tracepost.requests import SendRequest
 from tracepost.runner import background

@@ -9,8 +9,10 @@ from functools import partial
 
 from yarl import URL
 
-from status_store import bury, changes, housekeeping, letters
+from status_store import bury, changes, housekeeping, letters, messages, search, sessions, views
 from status_store.api import api
+from status_store.logins import Logins
+from status_store.queries import Queries
 from status_store.record import record
 from status_store.settings import StatusStoreSettings
 from status_store.store import Store
@@ -19,6 +21,8 @@ from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
 
+READERS = 4  # connections for the API
+
 
 @asynccontextmanager
 async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterator[None]:
@@ -26,14 +30,24 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
     amqp = settings.amqp_url.get_secret_value()
     keys, user = settings.keys(), URL(amqp).user or "guest"
     database = settings.database_url.get_secret_value()
-    async with postgres.connected(database, "status_store", migrate=settings.migrate) as pool:
-        store = Store(pool, settings.retention_months)
+    async with (
+        postgres.connected(database, "status_store", migrate=settings.migrate) as pool,
+        # Who asks holds up no event: neither for want of a connection, nor for long.
+        postgres.pooled(database, "status_store", READERS, statement_timeout="10s") as reading,
+        publishing(amqp, timeout=settings.publish_timeout) as publisher,
+    ):
+        store, queries = Store(pool, settings.retention_months), Queries(reading)
         await housekeeping.begin(store, pool)
+        routes = (
+            *messages.routes(queries, keys),
+            *views.routes(queries, keys, settings.keyring(), timedelta(minutes=settings.view_minutes)),
+            *search.routes(store, keys),
+            *letters.routes(store, publisher, keys, user),
+            *sessions.routes(Logins(pool), keys),
+        )
         async with (
-            publishing(amqp, timeout=settings.publish_timeout) as publisher,
-            http.serving(
-                api(store, keys, *letters.routes(store, publisher, keys, user)), settings.host, settings.api_port
-            ),
+            queries.running(),
+            http.serving(api(settings.cors_origins, *routes), settings.host, settings.api_port),
             background(housekeeping.keep_house(store, pool, timedelta(days=settings.changes_kept_days))),
             background(changes.drain(store, publisher)),
             consuming(

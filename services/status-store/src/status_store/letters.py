@@ -9,11 +9,10 @@ from uuid import UUID
 from aio_pika import Message
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
 
 from status_store.store import Store
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
-from tracepost.http import client_of
+from tracepost.http import answer, client_of
 from tracepost.keys import Keys
 from tracepost.problems import Invalid, Problem
 
@@ -36,11 +35,11 @@ def routes(store: Store, publisher: Publisher, keys: Keys, user: str) -> list[we
         client_of(request, keys, "operate")
         asked = Listing.model_validate(dict(request.query))
         found = await store.dead_letters(asked.queue, asked.code, asked.cursor, asked.limit)
-        return _json({"dead_letters": found, "cursor": found[-1]["id"] if len(found) == asked.limit else None})
+        return answer({"dead_letters": found, "cursor": found[-1]["id"] if len(found) == asked.limit else None})
 
     async def shown(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
-        return _json(_readable(await _found(store, request)))
+        return answer(_readable(await _found(store, request)))
 
     async def replayed(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
@@ -50,7 +49,7 @@ def routes(store: Store, publisher: Publisher, keys: Keys, user: str) -> list[we
             raise Invalid(Problem(code="no-exchange", title="Cannot be replayed", status=409, detail=detail))
         await _publish(publisher, dead, user)
         await store.mark_replayed(dead["id"])
-        return _json(_readable(await _found(store, request)))
+        return answer(_readable(await _found(store, request)))
 
     async def dropped(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
@@ -99,7 +98,3 @@ def _readable(dead: dict[str, Any]) -> dict[str, Any]:
         return dead | {"body": dead["body"].decode(), "body_encoding": "utf-8"}
     except UnicodeDecodeError:
         return dead | {"body": base64.b64encode(dead["body"]).decode(), "body_encoding": "base64"}
-
-
-def _json(told: object) -> web.Response:
-    return web.Response(body=to_json(told), content_type="application/json")

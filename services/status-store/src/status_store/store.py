@@ -254,7 +254,7 @@ class Store:
     """Every statement that status-store makes."""
 
     def __init__(self, pool: Pool, retention: int) -> None:
-        self._pool, self._retention = pool, retention
+        self.pool, self._retention = pool, retention
 
     @property
     def months(self) -> Months:
@@ -263,21 +263,21 @@ class Store:
 
     async def orphans(self) -> tuple[int, float]:
         """How many messages wait for their `accepted`, and the age of the oldest in seconds."""
-        row = await self._pool.fetchrow(_sql["orphans"])
+        row = await self.pool.fetchrow(_sql["orphans"])
         return (row["count"], row["oldest_seconds"]) if row else (0, 0.0)
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
         """One transaction; OutOfMonths when an event had no partition to go to."""
         try:
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with self.pool.acquire() as connection, connection.transaction():
                 yield Work(connection)
         except asyncpg.CheckViolationError as error:
             raise OutOfMonths(str(error)) from error
 
     async def number_changes(self, count: int) -> bool:
         """Give the next numbers to marks that are committed; False while another drainer is at it."""
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire() as connection, connection.transaction():
             if mine := await connection.fetchval(_sql["lock_feed"]):
                 await connection.execute(_sql["number_changes"], count)
         return bool(mine)
@@ -288,7 +288,7 @@ class Store:
 
         None while another drainer is at it.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire() as connection, connection.transaction():
             mine = await connection.fetchval(_sql["lock_feed"])
             last = await connection.fetchval(_sql["unpublished"], count) if mine else None
             rows = await connection.fetch(_sql["statuses"], last) if last else []
@@ -298,69 +298,49 @@ class Store:
 
     async def forget_changes(self, age: timedelta) -> None:
         """Delete published changes that are older than that."""
-        while await self._pool.execute(_sql["forget_changes"], age) != "DELETE 0":
+        while await self.pool.execute(_sql["forget_changes"], age) != "DELETE 0":
             pass
-
-    async def message(self, message_id: UUID) -> tuple[dict[str, Any], dict[int, Delivery]] | None:
-        """A message's row and what is known of its deliveries."""
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            row = await connection.fetchval(_sql["message"], message_id)
-            rows = await connection.fetch(_sql["deliveries"], message_id)
-        return (json.loads(row), {r["recipient_no"]: fold.from_json(r["facts"]) for r in rows}) if row else None
-
-    async def delivery_events(self, message_id: UUID, number: int) -> tuple[str | None, list[AnyEvent]] | None:
-        """The app of a delivery's message, and all events of the delivery; None when there are none."""
-        row = await self._pool.fetchrow(_sql["delivery_events"], message_id, number)
-        return (row["app"], [events.decode(body) for body in row["bodies"]]) if row else None
 
     async def bury(self, letters: Iterable[DeadLetter]) -> None:
         """Store dead letters that are not stored yet."""
         rows = sorted((astuple(each) for each in letters), key=lambda row: row[0])
-        await self._pool.execute(_sql["insert_dead"], *zip(*rows, strict=True))
+        await self.pool.execute(_sql["insert_dead"], *zip(*rows, strict=True))
 
     async def dead_letters(
         self, queue: str | None, code: str | None, before: UUID | None, limit: int
     ) -> Sequence[Mapping[str, Any]]:
         """Dead letters without their bodies."""
-        return [dict(row) for row in await self._pool.fetch(_sql["list_dead"], queue, code, before, limit)]
+        return [dict(row) for row in await self.pool.fetch(_sql["list_dead"], queue, code, before, limit)]
 
     async def dead_letter(self, id_: UUID) -> Mapping[str, Any] | None:
         """A dead letter whole."""
-        row = await self._pool.fetchrow(_sql["dead"], id_)
+        row = await self.pool.fetchrow(_sql["dead"], id_)
         return dict(row) if row else None
 
     async def mark_replayed(self, id_: UUID) -> None:
         """It was published again, confirmed."""
-        await self._pool.execute(_sql["mark_replayed"], id_)
+        await self.pool.execute(_sql["mark_replayed"], id_)
 
     async def drop_dead(self, id_: UUID) -> bool:
         """Forget a dead letter; False when there is none."""
-        return bool(await self._pool.fetchval(_sql["drop_dead"], id_))
+        return bool(await self.pool.fetchval(_sql["drop_dead"], id_))
 
     async def count_dead(self) -> int:
         """How many were neither replayed nor dropped."""
-        return int(await self._pool.fetchval(_sql["count_dead"]))
-
-    async def timeline(self, message_id: UUID) -> tuple[str | None, str | None]:
-        """The message's app, and its events in the order of their times, as JSON."""
-        row = await self._pool.fetchrow(_sql["timeline"], message_id)
-        return (row["app"], row["events"]) if row else (None, None)
+        return int(await self.pool.fetchval(_sql["count_dead"]))
 
     async def list(
         self, app: str | None, status: Status | None, reference: str | None, before: UUID | None, limit: int
     ) -> list[dict[str, Any]]:
         """Messages, newest first."""
-        rows = await self._pool.fetch(_sql["list"], app, status, reference, before, limit)
+        rows = await self.pool.fetch(_sql["list"], app, status, reference, before, limit)
         return [json.loads(row["message"]) for row in rows]
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Work]:
         """One transaction that cannot write, and sees everything as of one moment."""
         async with (
-            self._pool.acquire() as connection,
+            self.pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             await connection.execute(_sql["lock_events"])
@@ -369,7 +349,7 @@ class Store:
     @asynccontextmanager
     async def refolding(self) -> AsyncIterator[Transactions]:
         """The transactions of a refold; Refolding while another is at it."""
-        async with self._pool.acquire() as connection:
+        async with self.pool.acquire() as connection:
             if not await connection.fetchval(_sql["lock_refold"]):
                 raise Refolding
 

@@ -75,24 +75,6 @@ INSERT INTO change_marks (message_ids) VALUES ($1)
 SELECT count(*) AS count, coalesce(extract(epoch FROM now() - min(known_since)), 0)::float AS oldest_seconds
 FROM messages WHERE described_by IS NULL
 
--- name: message
-SELECT to_jsonb(m)::text FROM messages m WHERE message_id = $1
-
--- name: deliveries
-SELECT recipient_no, facts FROM deliveries WHERE message_id = $1 ORDER BY recipient_no
-
--- name: delivery_events
-SELECT m.app, array_agg(e.body::text) AS bodies
-FROM messages m JOIN events e USING (message_id)
-WHERE message_id = $1 AND e.recipient_no = $2
-GROUP BY m.app
-
--- name: timeline
-SELECT m.app, json_build_object('events', json_agg(e.body ORDER BY e.time, e.event_id))::text AS events
-FROM messages m JOIN events e USING (message_id)
-WHERE message_id = $1
-GROUP BY m.app
-
 -- name: list
 SELECT to_jsonb(m)::text AS message FROM messages m
 WHERE ($1::text IS NULL OR app = $1)

@@ -1,0 +1,76 @@
+"""The API of one message: itself, its timeline, why a delivery has its status."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from aiohttp import web
+
+from status_store.badge import tracked
+from status_store.fold import Delivery
+from status_store.queries import Queries
+from status_store.rollup import SHOWN_AS
+from status_store.standing import status
+from status_store.why import explain
+from tracepost.http import answer, client_of, uuid_of
+from tracepost.keys import Keys
+from tracepost.problems import Invalid, Problem
+
+
+def routes(queries: Queries, keys: Keys) -> list[web.RouteDef]:
+    """`/v1/messages/{id}`, `…/events`, `…/deliveries/{number}/why`; each app sees its own."""
+
+    async def message(request: web.Request) -> web.Response:
+        found = await queries.message(uuid_of(request), client_of(request, keys, "read"))
+        etag = f'"{found.version}"'
+        if request.headers.get("If-None-Match") == etag:
+            return web.Response(status=304, headers={"ETag": etag})
+        row = json.loads(found.row)
+        deliveries = [_delivery(number, each) for number, each in found.deliveries.items()]
+        shown_as = row["rollup"].get("shown_as", SHOWN_AS[row["status"]])
+        return answer(row | {"shown_as": shown_as, "deliveries": deliveries}, headers={"ETag": etag})
+
+    async def timeline(request: web.Request) -> web.Response:
+        found = await queries.timeline(uuid_of(request), client_of(request, keys, "read"))
+        return web.Response(text=found, content_type="application/json")
+
+    async def why(request: web.Request) -> web.Response:
+        client = client_of(request, keys, "read")
+        message_id, number = uuid_of(request), _number(request)
+        found = await queries.delivery_events(message_id, number, client)
+        return answer({"message_id": message_id, "recipient_no": number, "why": explain(found)})
+
+    return [
+        web.get("/v1/messages/{id}", message),
+        web.get("/v1/messages/{id}/events", timeline),
+        web.get("/v1/messages/{id}/deliveries/{number}/why", why),
+    ]
+
+
+def _number(request: web.Request) -> int:
+    number = request.match_info["number"]
+    if not re.fullmatch("[0-9]{1,3}", number) or int(number) > 255:
+        raise Invalid(Problem(code="invalid-number", title="A recipient's number is 0 to 255", status=400))
+    return int(number)
+
+
+def _delivery(number: int, known: Delivery) -> dict[str, Any]:
+    standing = status(known)
+    return {
+        "recipient_no": number,
+        "recipient": known.accepted.data.recipient if known.accepted else None,
+        "read_tracking": tracked(known),
+        "status": standing.status,
+        "shown_as": standing.shown_as,
+        "cause": standing.cause,
+        "notes": standing.notes,
+        "since": standing.time,
+        "why": {"rule": standing.rule, "event_id": standing.event_id},
+        "delivered_at": known.delivered.time if known.delivered else None,
+        "opens": {
+            verdict: {"first": o.first.time, "last": o.last.time, "count": o.count}
+            for verdict, o in known.opens.items()
+        },
+    }

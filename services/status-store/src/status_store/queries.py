@@ -1,0 +1,84 @@
+"""What the query API reads from PostgreSQL, over connections of its own: whoever asks holds up no event."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from status_store import fold
+from status_store.fold import Delivery
+from tracepost import events, postgres
+from tracepost.batches import Batches
+from tracepost.events import AnyEvent
+from tracepost.keys import Client
+from tracepost.postgres import Pool
+from tracepost.problems import Invalid, Problem
+
+_sql = postgres.load("status_store")
+
+AT_ONCE = 2  # one statement of points is made ready while the database works at the other
+
+
+class Point(NamedTuple):
+    """A message: whose it is, its version, its row as JSON, and what is known of its deliveries."""
+
+    app: str | None
+    version: int
+    row: str
+    deliveries: dict[int, Delivery]
+
+
+class Queries:
+    """Reads, and writes nothing."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._points: Batches[str, Point | None] = Batches(self._read, transient=())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Those who ask for a message while others are read go together in the next statement."""
+        async with asyncio.TaskGroup() as group:
+            readers = [group.create_task(self._points.run()) for _ in range(AT_ONCE)]
+            try:
+                yield
+            finally:
+                for each in readers:
+                    each.cancel()
+
+    async def message(self, message_id: UUID, client: Client) -> Point:
+        """What is stored of a message; Invalid (404) where there is none that is the client's business."""
+        found = await self._points.do(str(message_id))
+        if found is None or not client.may_see(found.app):
+            raise _unknown()
+        return found
+
+    async def _read(self, message_ids: Sequence[str]) -> Sequence[Point | None]:
+        rows = await self._pool.fetch(_sql["points"], message_ids, min(message_ids), max(message_ids))
+        found = {id_: _point(*row) for id_, *row in rows}
+        return [found.get(id_) for id_ in message_ids]
+
+    async def delivery_events(self, message_id: UUID, number: int, client: Client) -> list[AnyEvent]:
+        """All events of a delivery; Invalid (404) as for a message."""
+        row = await self._pool.fetchrow(_sql["delivery_events"], message_id, number)
+        if row is None or not client.may_see(row["app"]):
+            raise _unknown()
+        return [events.decode(body) for body in row["bodies"]]
+
+    async def timeline(self, message_id: UUID, client: Client) -> str:
+        """The message's events in the order of their times, as JSON; Invalid (404) as for a message."""
+        row = await self._pool.fetchrow(_sql["timeline"], message_id)
+        if row is None or not client.may_see(row["app"]):
+            raise _unknown()
+        return str(row["events"])
+
+
+def _unknown() -> Invalid:
+    return Invalid(Problem(code="unknown-message", title="No event of this message is known", status=404))
+
+
+def _point(app: str | None, version: int, row: str, numbers: Any, facts: Any) -> Point:
+    return Point(app, version, row, {number: fold.from_json(each) for number, each in zip(numbers, facts, strict=True)})
