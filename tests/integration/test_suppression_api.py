@@ -49,7 +49,7 @@ async def client(known: Suppressions, keyring: Keyring) -> AsyncIterator[Api]:
     async def send(request: web.Request) -> web.StreamResponse:
         raise web.HTTPNotImplemented
 
-    async with TestClient(TestServer(api(send, *routes))) as client:
+    async with TestClient(TestServer(api((), send, *routes))) as client:
         yield client
 
 

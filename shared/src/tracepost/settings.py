@@ -21,6 +21,7 @@ from tracepost.tokens import Keyring
 PREFIX = "TRACEPOST_"
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/]+")]
 SecretUrl = Annotated[SecretStr, AfterValidator(lambda secret: _checked_url(secret))]
 
 

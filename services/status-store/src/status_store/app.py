@@ -9,7 +9,7 @@ from functools import partial
 
 from yarl import URL
 
-from status_store import bury, changes, housekeeping, letters, messages, search, sessions, views
+from status_store import bury, changes, console, housekeeping, letters, messages, search, sessions, views
 from status_store.api import api
 from status_store.logins import Logins
 from status_store.queries import Queries
@@ -44,6 +44,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             *search.routes(store, keys),
             *letters.routes(store, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
+            *console.routes(settings.sender_url, settings.bounce_ingest_url),
         )
         async with (
             queries.running(),

@@ -111,7 +111,7 @@ svg { flex: none; width: 1.15em; fill: none; stroke: currentColor; stroke-width:
 section + section { margin-top: .8rem; padding-top: .8rem; border-top: inherit; }
 h2 { margin: 0; font-size: inherit; font-weight: 600; }
 p, blockquote { margin: .3rem 0 0; overflow-wrap: anywhere; }
-p::first-letter { text-transform: uppercase; }
+.note::first-letter { text-transform: uppercase; }
 .quiet { color: light-dark(#56616b, #a9b4bf); }
 blockquote { padding-inline-start: .6rem; border-inline-start: 2px solid var(--tone); font: .75rem/1.45 ui-monospace, monospace; }
 .told { position: absolute; width: 1px; overflow: hidden; clip-path: inset(50%); }`);
@@ -240,7 +240,8 @@ export class TracepostStatus extends HTMLElement {
   }
 
   get #locale() {
-    return this.getAttribute('locale') || this.closest('[lang]')?.lang || navigator.language;
+    const asked = this.getAttribute('locale') || this.closest('[lang]')?.lang || navigator.language;
+    return navigator.languages.find((each) => each.startsWith(asked)) ?? asked;
   }
 
   #text(name, ...values) {
@@ -284,7 +285,7 @@ export class TracepostStatus extends HTMLElement {
       part.append(make('blockquote', '', each.said));
     }
     for (const line of this.#times(each)) say(line);
-    for (const { code, text, seconds } of each.notes) say(this.#text(`+${code}`, seconds && this.#span(seconds * 1e3)) ?? text, 'quiet');
+    for (const { code, text, seconds } of each.notes) say(this.#text(`+${code}`, seconds && this.#span(seconds * 1e3)) ?? text, 'quiet note');
     return part;
   }
 

@@ -4,7 +4,7 @@ import { drop, get, post } from './api.js';
 import { h, put } from './dom.js';
 import { ask, empty, say, shown } from './notice.js';
 import { address, go } from './router.js';
-import { exactly, spaced, sentence } from './words.js';
+import { exactly, sentence, shortly, spaced } from './words.js';
 
 export function deadLetters({ id, query }) {
   const list = h('div', { class: 'pile' });
@@ -31,8 +31,8 @@ async function listed(query, open) {
 
 function entry({ id, code, queue, died_at: time, replayed_at: replayed }, open, query) {
   return h('a', { class: 'row', href: address('dead-letters', id, query), 'aria-current': id === open ? 'true' : null },
-    h('span', { class: 'subject' }, sentence(code.replaceAll('-', ' '))), h('time', { datetime: time }, exactly(time)),
-    h('span', { class: 'about' }, [queue, replayed && 'replayed'].filter(Boolean).join(' · ')));
+    h('span', { class: 'line' }, h('span', { class: 'subject' }, sentence(code.replaceAll('-', ' '))), h('time', { datetime: time }, shortly(new Date(time)))),
+    h('span', { class: 'line' }, h('span', { class: 'about' }, [queue, replayed && 'replayed'].filter(Boolean).join(' · '))));
 }
 
 async function letter(id) {

@@ -22,14 +22,13 @@ async function overview(again) {
     destinations.length ? table(destinations, again) : empty('Nothing waits', 'Every message that was accepted is on its way or done.'));
 }
 
-/** Over all lanes: [state, count]. */
+/** Over both lanes: [state, count in words]. */
 function states(totals) {
-  const sums = new Map();
-  for (const { state, count, at_least: least } of totals) {
-    const [before, more] = sums.get(state) ?? [0, false];
-    sums.set(state, [before + (count ?? least), more || least !== undefined]);
-  }
-  return [...sums].map(([state, [count, more]]) => [state, `${number(count)}${more ? '+' : ''}`]);
+  return [...new Set(totals.map(({ state }) => state))].map((state) => {
+    const mine = totals.filter((each) => each.state === state);
+    const count = mine.reduce((sum, each) => sum + each.count, 0);
+    return [state, `${number(count)}${mine.some((each) => each.at_least) ? '+' : ''}`];
+  });
 }
 
 function table(destinations, again) {
@@ -55,8 +54,7 @@ async function message(id, again) {
 function delivery(id, each, again) {
   const path = `/v1/deliveries/${id}/${each.recipient_no}`;
   const told = [`${sentence(spaced(each.state))}`, each.attempt && `attempt ${each.attempt}`, each.due_at && `due ${exactly(each.due_at)}`, each.expires_at && `given up after ${exactly(each.expires_at)}`];
-  const words = each.diagnostic ?? each.last_diagnostic ?? each.words;
-  return h('div', { class: 'sent' }, h('h2', { dir: 'auto' }, each.recipient ?? 'erased'), h('p', {}, told.filter(Boolean).join(' · ')), words && h('blockquote', { dir: 'auto' }, words),
+  return h('div', { class: 'sent' }, h('h2', { dir: 'auto' }, each.recipient ?? 'erased'), h('p', {}, told.filter(Boolean).join(' · ')), each.said && h('blockquote', { dir: 'auto' }, each.said),
     h('div', { class: 'actions' },
       h('button', { type: 'button', class: 'button', onclick: () => decide('Give it up?', 'Give up', `${path}/give-up`, {}, again) }, 'Give up'),
       h('button', { type: 'button', class: 'button primary', onclick: () => decide('Try it now?', 'Try now', `${path}/retry`, {}, again) }, 'Try now')));

@@ -11,10 +11,9 @@ export function row(tag, message, attributes) {
   const time = timeOf(message.message_id);
   const unseen = isIssue(message.status) && message.seen === false;
   return h(tag, { ...attributes, class: `row ${tone(message.status)}${unseen ? ' unseen' : ''}` },
-    h('span', { class: 'subject', dir: 'auto' }, message.subject || '(no subject)'),
-    h('time', { datetime: time.toISOString(), title: exactly(time) }, shortly(time)),
-    told(message.status, message.shown_as),
-    h('span', { class: 'about', dir: 'auto' }, about(message)));
+    h('span', { class: 'line' }, h('span', { class: 'subject', dir: 'auto' }, message.subject || '(no subject)'),
+      h('time', { datetime: time.toISOString(), title: exactly(time) }, shortly(time))),
+    h('span', { class: 'line' }, told(message.status, message.shown_as), h('span', { class: 'about', dir: 'auto' }, about(message))));
 }
 
 function about({ reference, recipient_count: count }) {

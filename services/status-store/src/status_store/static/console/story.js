@@ -36,7 +36,7 @@ function entry(event, why) {
     h('p', { class: 'what' }, happened(event), decides && h('span', { class: 'mark' }, 'decides')),
     h('time', { datetime: event.time }, exactly(event.time)),
     remote && h('blockquote', { dir: 'auto' }, remote),
-    h('p', { class: 'quiet' }, [...particulars(event), lost && lost.effect !== 'outranked' && lost.sentence, lost?.effect === 'outranked' && lost.sentence].filter(Boolean).join(' · ')));
+    h('p', { class: 'quiet' }, [...particulars(event), nameOf(event) !== 'accepted' && lost?.sentence].filter(Boolean).join(' · ')));
 }
 
 /** Where one can do something about it. */

@@ -10,7 +10,7 @@ import { story } from './story.js';
 import { exactly, plural, shortly, timeOf } from './words.js';
 
 export class Ticket {
-  #id = '';
+  #id = null;
   #cards = new Map();
 
   /** `seen(id)` is called when an issue has been looked at. */
@@ -43,7 +43,7 @@ export class Ticket {
   }
 
   #retry(id, filters) {
-    this.#id = '';
+    this.#id = null;
     return this.show(id, filters);
   }
 
@@ -72,8 +72,7 @@ export class Ticket {
     put(place.querySelector('.to'), ...addresses(message));
     put(place.querySelector('.stories'), ...(await story(message)), facts(message));
     if (isIssue(message.status) && message.seen !== true) {
-      await post(`/v1/messages/${id}/seen`);
-      this.seen(id);
+      await post(`/v1/messages/${id}/seen`).then(() => this.seen(id), () => {}); // it stays among those not seen
     }
   }
 
