@@ -85,7 +85,7 @@ class Stream:
         await self._reader.readuntil(b":\n\n")
 
     async def end(self) -> None:
-        await self._reader.readuntil(b"\r\n0\r\n\r\n")
+        await self._reader.readuntil(b"0\r\n\r\n")
 
     async def _until(self, start: bytes) -> str:
         async with asyncio.timeout(20):
