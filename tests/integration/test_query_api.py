@@ -15,6 +15,8 @@ from uuid_utils.compat import uuid7
 
 from status_store import housekeeping, messages, search, sessions, views
 from status_store.api import api
+from status_store.feed import Feed
+from status_store.live import Live
 from status_store.logins import Logins
 from status_store.queries import Queries
 from status_store.record import record
@@ -46,11 +48,12 @@ async def store(database: str) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def client(store: Store) -> AsyncIterator[Api]:
-    queries, clients = Queries(store.pool), keys.read(json.dumps(CLIENTS), KEYRING)
+    queries, feed, clients = Queries(store.pool), Feed(store.pool), keys.read(json.dumps(CLIENTS), KEYRING)
+    live = Live(feed.now, feed.after)
     routes = (
         *messages.routes(queries, clients),
         *search.routes(store, clients),
-        *views.routes(queries, clients, KEYRING, timedelta(hours=1)),
+        *views.routes(queries, live, clients, KEYRING, timedelta(hours=1)),
         *sessions.routes(Logins(store.pool), clients),
     )
     async with queries.running(), TestClient(TestServer(api((DESK,), *routes))) as client:

@@ -32,6 +32,7 @@ PURE = {
         "status_store.why",
         "status_store.badge",
         "status_store.words",
+        "status_store.cursors",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
@@ -46,6 +47,7 @@ ADAPTERS = {
         "sender.control_store",
     ),
     *("bounce_ingest.smtp", "status_store.store", "status_store.queries", "status_store.logins"),
+    *("status_store.feed", "status_store.live", "status_store.sse"),
 }
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.

@@ -9,8 +9,10 @@ from functools import partial
 
 from yarl import URL
 
-from status_store import bury, changes, console, housekeeping, letters, messages, search, sessions, views
+from status_store import bury, changes, console, following, housekeeping, letters, messages, search, sessions, views
 from status_store.api import api
+from status_store.feed import Feed
+from status_store.live import Live
 from status_store.logins import Logins
 from status_store.queries import Queries
 from status_store.record import record
@@ -36,19 +38,24 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
         postgres.pooled(database, "status_store", READERS, statement_timeout="10s") as reading,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
-        store, queries = Store(pool, settings.retention_months), Queries(reading)
+        store, queries, feed = Store(pool, settings.retention_months), Queries(reading), Feed(reading)
+        live = Live(feed.now, feed.after)
         await housekeeping.begin(store, pool)
         routes = (
             *messages.routes(queries, keys),
-            *views.routes(queries, keys, settings.keyring(), timedelta(minutes=settings.view_minutes)),
+            *views.routes(queries, live, keys, settings.keyring(), timedelta(minutes=settings.view_minutes)),
+            *following.routes(feed, live, keys),
             *search.routes(store, keys),
             *letters.routes(store, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
             *console.routes(settings.sender_url, settings.bounce_ingest_url),
         )
+        application = api(settings.cors_origins, *routes)
+        application.on_shutdown.append(live.end)
         async with (
             queries.running(),
-            http.serving(api(settings.cors_origins, *routes), settings.host, settings.api_port),
+            background(live.run()),
+            http.serving(application, settings.host, settings.api_port),
             background(housekeeping.keep_house(store, pool, timedelta(days=settings.changes_kept_days))),
             background(changes.drain(store, publisher)),
             consuming(

@@ -16,7 +16,8 @@ from tracepost.http import Handler, answer
 # Scripts and styles come from files of ours alone, and no string becomes markup or code.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src {connect};"
-    " form-action 'none'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+    " form-action 'none'; base-uri 'none'; frame-ancestors 'none';"
+    " trusted-types 'none'; require-trusted-types-for 'script'"
 )
 _HEADERS = {
     "Cache-Control": "no-cache",  # asked again each time, and answered by 304

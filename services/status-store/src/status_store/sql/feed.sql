@@ -38,3 +38,20 @@ UPDATE feed SET published = $1
 DELETE FROM changes
 WHERE number IN (SELECT number FROM changes ORDER BY number LIMIT 10000)
     AND numbered_at < now() - $1::interval AND number <= (SELECT published FROM feed)
+
+-- name: numbered
+SELECT numbered FROM feed
+
+-- name: feed_bounds
+SELECT numbered, (SELECT number FROM changes ORDER BY number LIMIT 1) AS oldest FROM feed
+
+-- name: changes_after
+-- In the order of the feed, so that no more numbers are looked at than the page has room for.
+SELECT c.number, c.place, m.message_id::text, m.status, m.version, m.reference, m.app, m.rollup
+FROM (
+    SELECT number, place, id FROM changes, unnest(message_ids) WITH ORDINALITY AS each (id, place)
+    WHERE number >= $1 AND (number, place) > ($1, $2::bigint) AND number <= (SELECT numbered FROM feed)
+    ORDER BY number, place LIMIT $3
+) c
+LEFT JOIN LATERAL (SELECT * FROM messages WHERE message_id = c.id) m ON true
+ORDER BY c.number, c.place
