@@ -229,8 +229,7 @@ async def test_a_badge_is_live_until_its_token_ends(service: Running, monkeypatc
 async def test_streams_end_when_the_service_stops(broker: str, database: str) -> None:
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(running(broker, database))
-        stream = await stack.enter_async_context(Stream(service, "/changes", SHOP))
-        async with asyncio.timeout(10):
+        async with Stream(service, "/changes", SHOP) as stream, asyncio.timeout(10):
             ending = asyncio.create_task(stream.end())
             await stack.aclose()
             await ending
