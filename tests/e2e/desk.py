@@ -13,9 +13,10 @@ from tracepost.http import serving
 
 PORT = free_port()
 DESK = f"http://{HOST}:{PORT}"
-POLICY = "default-src 'none'; script-src {origin}; connect-src {origin}"  # a strict one: no style of a page's own
+POLICY = "default-src 'none'; img-src data:; style-src 'self'; script-src {origin}; connect-src {origin}"
+STYLE = ":root { color-scheme: light dark; background: light-dark(#fff, #12171b); color: light-dark(#000, #fff); }"
 PAGE = """<!doctype html><html lang="{lang}" dir="{dir}"><head><meta charset="utf-8"><title>A ticket</title>
-<meta name="color-scheme" content="light dark"><script type="module" src="{origin}/badge.js"></script></head>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/desk.css"><script type="module" src="{origin}/badge.js"></script></head>
 <body><main><h1>A ticket</h1>{badges}</main></body></html>"""
 
 
@@ -33,7 +34,11 @@ async def desk(
         headers = {"Content-Security-Policy": POLICY.format(origin=origin)}
         return web.Response(text=text, content_type="text/html", headers=headers)
 
+    async def style(_: web.Request) -> web.Response:
+        return web.Response(text=STYLE, content_type="text/css")
+
     app = web.Application()
+    app.router.add_get("/desk.css", style)
     app.router.add_get("/", show)
     async with serving(app, HOST, port) as at:
         yield f"http://{HOST}:{at}/"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +34,7 @@ STATES = {
     "dies-after": ("unknown", "Sent, outcome unknown"),
 }
 EVENTS = {"prefetched": 3, "read-then-returned": 4}
+TAG = secrets.token_hex(4)  # the simulator, and the suppression list, know addresses again
 LATER = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
 
 
@@ -89,12 +91,12 @@ async def test_it_is_one_small_file(stack: Stack) -> None:
 
 
 async def test_every_state_is_told_in_words_icon_and_colour(stack: Stack, browser: Browser) -> None:
-    tell_all = [{"to": [f"{behaviour}+badge@simulator.test"]} for behaviour in STATES]
+    tell_all = [{"to": [f"{behaviour}+{TAG}@simulator.test"]} for behaviour in STATES]
     tell_all[-1] |= {"on_unknown": "park"}
     *ids, three, plain, waits, called_off = await tell(
         stack,
         *tell_all,
-        {"to": ["read+b1@simulator.test", "read-gmail+b2@simulator.test", "delivered+b3@simulator.test"]},
+        {"to": [f"{each}+{TAG}@simulator.test" for each in ("read", "read-gmail", "delivered")]},
         {"to": ["delivered+off@simulator.test"], "track_opens": "off"},
         {"send_at": LATER},
         {"send_at": LATER},
@@ -104,9 +106,9 @@ async def test_every_state_is_told_in_words_icon_and_colour(stack: Stack, browse
     for behaviour, (status, _) in STATES.items():
         await reached(stack, by_behaviour[behaviour], status, EVENTS.get(behaviour, 2))
     await reached(stack, three, "read", 8)
-    for id_, status in ((plain, "delivered"), (called_off, "cancelled")):
-        await reached(stack, id_, status)
-    [again] = await tell(stack, {"to": ["unknown-user+badge@simulator.test"]})
+    for id_, status, events in ((waits, "queued", 1), (plain, "delivered", 2), (called_off, "cancelled", 2)):
+        await reached(stack, id_, status, events)
+    [again] = await tell(stack, {"to": [f"unknown-user+{TAG}@simulator.test"]})
     await reached(stack, again, "rejected")
     shown = {by_behaviour[name]: words for name, (_, words) in STATES.items()}
     shown |= {three: "Read by 2 of 3", plain: "Delivered", waits: "Sending", called_off: "Cancelled"}
@@ -148,7 +150,7 @@ async def test_every_state_is_told_in_words_icon_and_colour(stack: Stack, browse
 async def test_it_speaks_another_language_from_right_to_left_and_its_texts_can_be_replaced(
     stack: Stack, page: Page
 ) -> None:
-    [id_, full] = await tell(stack, {}, {"to": ["mailbox-full+german@simulator.test"]})
+    [id_, full] = await tell(stack, {}, {"to": [f"mailbox-full+{TAG}@simulator.test"]})
     await reached(stack, id_, "delivered")
     await reached(stack, full, "failed")
     async with desk(stack.console_url.rstrip("/"), await tokens(stack, [id_, full]), lang="de", direction="rtl") as url:
@@ -183,7 +185,8 @@ async def test_the_keyboard_opens_and_closes_it(stack: Stack, page: Page) -> Non
 
 
 async def test_a_change_is_shown_and_told_without_a_reload(stack: Stack, page: Page) -> None:
-    [id_] = await tell(stack, {"to": ["read+live@simulator.test"], "send_at": LATER})
+    [id_] = await tell(stack, {"to": [f"read+live{TAG}@simulator.test"], "send_at": LATER})
+    await reached(stack, id_, "queued", 1)
     async with desk(stack.console_url.rstrip("/"), await tokens(stack, [id_])) as url:
         await page.goto(url)
         await expect(badge(page, id_).get_by_role("button")).to_have_text("Sending")

@@ -90,9 +90,7 @@ class Live:
         self._move()
         for each in self._followers:
             each.arrived.set()
-        for watchers in self._watchers.values():
-            for watcher in watchers:
-                watcher.set()
+        self._wake()
 
     @contextmanager
     def interest(self) -> Iterator[None]:
@@ -120,8 +118,10 @@ class Live:
 
     @contextmanager
     def watching(self, message_id: str) -> Iterator[asyncio.Event]:
-        """An event that is set whenever the message changes."""
+        """An event that is set whenever the message changes, and once when no change can be missed any more."""
         watcher = asyncio.Event()
+        if self.position is not None:
+            watcher.set()
         with self.interest():
             self._watchers[message_id].add(watcher)
             try:
@@ -131,9 +131,15 @@ class Live:
                 if not self._watchers[message_id]:
                     del self._watchers[message_id]
 
+    def _wake(self) -> None:
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.set()
+
     async def _step(self) -> bool:
         if self.position is None:
             self.position = await self._now()
+            self._wake()
         page = await self._read(self.position, AT_ONCE)
         self.position = page.end
         if page.items:
