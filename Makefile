@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults bench lint format lock setup clean
+.PHONY: demo test faults bench screenshots lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
@@ -18,6 +18,10 @@ faults: setup
 # ONLY=<pattern> runs the benches of that name, e.g. ONLY=publish or ONLY='consume*'.
 bench: setup
 	@$(BIN)/python -m tests.bench $(ONLY)
+
+# The README's pictures, taken anew from a running stack.
+screenshots: setup
+	@$(BIN)/python -m local_stack pictures
 
 lint: setup
 	$(BIN)/ruff format --check

@@ -91,7 +91,7 @@ async def test_it_is_one_small_file(stack: Stack) -> None:
 
 
 async def test_every_state_is_told_in_words_icon_and_colour(stack: Stack, browser: Browser) -> None:
-    tell_all = [{"to": [f"{behaviour}+{TAG}@simulator.test"]} for behaviour in STATES]
+    tell_all: list[dict[str, Any]] = [{"to": [f"{behaviour}+{TAG}@simulator.test"]} for behaviour in STATES]
     tell_all[-1] |= {"on_unknown": "park"}
     *ids, three, plain, waits, called_off = await tell(
         stack,

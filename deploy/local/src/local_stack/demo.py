@@ -111,7 +111,7 @@ async def demo(stack: Stack, console: Console, *, once: bool, deadline: float = 
         publishing.cancel()
     console.print()
     if not stopped and all(row.reached for row in rows):
-        _tell_how_to_go_on(stack, console, rows[1])
+        await _tell_how_to_go_on(stack, console, rows[1])
         if once:
             return 0
         await _until_one_ends(stack)
@@ -231,10 +231,21 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
-def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:
-    console.print("Every message has reached its status. Ask for one:", style="bold")
+async def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:
+    console.print(
+        "Every message has reached its status. Look at them in the console, signed in by this link:", style="bold"
+    )
+    console.print(f"  {await _signed_in(stack)}", soft_wrap=True)
+    console.print("Or ask for one:", style="bold")
     console.print(f"  curl -s {stack.query_url}/messages/{row.message_id}", soft_wrap=True)
     console.print(f"  curl -s {stack.query_url}/messages/{row.message_id}/events", soft_wrap=True)
+
+
+async def _signed_in(stack: Stack) -> str:
+    """The console's address with what signs a browser in, once and soon."""
+    async with aiohttp.request("POST", f"{stack.query_url}/session/login") as response:
+        login = (await response.json())["login"]
+    return str(URL(stack.console_url).with_query(login=login))
 
 
 async def _explain(stack: Stack, console: Console, rows: Sequence[Row], deadline: float) -> None:

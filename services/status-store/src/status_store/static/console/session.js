@@ -3,8 +3,13 @@
 import { drop, get, post } from './api.js';
 import { h, put } from './dom.js';
 
-/** The session, or null; a login link's token is used up and taken from the address. */
+/** The session, or null. A link's login is used up, and taken out of the address. */
 export async function current() {
+  const login = new URLSearchParams(location.search).get('login');
+  if (login) {
+    history.replaceState(null, '', `/${location.hash}`);
+    await post('/v1/session', { login }).catch(() => {}); // used before: there may be a session of it
+  }
   try {
     return await get('/v1/session');
   } catch (problem) {

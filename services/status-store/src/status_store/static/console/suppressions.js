@@ -8,7 +8,10 @@ import { exactly, sentence, spaced } from './words.js';
 export function suppressions({ state }) {
   const place = h('div', {});
   const field = h('input', { type: 'email', name: 'address', 'aria-label': 'Address', placeholder: 'Address', required: true, autocomplete: 'off', value: state.recipient ?? '' });
-  const look = () => (field.value ? shown(place, () => found(field.value, look)) : shown(place, () => listed()));
+  const look = (address = field.value) => {
+    field.value = address;
+    shown(place, () => (address ? found(address, look) : listed(look)));
+  };
   const form = h('form', { class: 'search', role: 'search', onsubmit: (event) => { event.preventDefault(); look(); } }, field, h('button', { type: 'submit', class: 'button' }, 'Look up'));
   look();
   return h('section', { class: 'page' }, h('header', {}, h('h1', {}, 'Suppressions')),
@@ -42,11 +45,11 @@ function past(history) {
       each.words && h('blockquote', { dir: 'auto' }, each.words), h('p', { class: 'quiet' }, [each.by && `by ${each.by}`, each.why].filter(Boolean).join(': '))))));
 }
 
-async function listed() {
+async function listed(look) {
   const { suppressions: held } = await call('sender', '/v1/suppressions/list', { body: { limit: 100 } });
   if (!held.length) return empty('Nobody is suppressed', 'Mail goes to every address.');
   return h('div', { class: 'wide' }, h('table', {}, h('thead', {}, h('tr', {}, ...['Address', 'Reason', 'App', 'Since', 'Until'].map((name) => h('th', { scope: 'col' }, name)))),
-    h('tbody', {}, ...held.map((each) => h('tr', {}, h('td', { dir: 'auto' }, each.address ?? 'erased'), h('td', {}, sentence(spaced(each.reason))), h('td', {}, each.app ?? 'all'), h('td', {}, exactly(each.since)), h('td', {}, each.until ? exactly(each.until) : 'for ever'))))));
+    h('tbody', {}, ...held.map((each) => h('tr', {}, h('td', {}, each.address ? h('button', { type: 'button', class: 'link', dir: 'auto', onclick: () => look(each.address) }, each.address) : 'erased'), h('td', {}, sentence(spaced(each.reason))), h('td', {}, each.app ?? 'all'), h('td', {}, exactly(each.since)), h('td', {}, each.until ? exactly(each.until) : 'for ever'))))));
 }
 
 async function lift(address, held, again) {
