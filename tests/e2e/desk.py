@@ -16,7 +16,8 @@ DESK = f"http://{HOST}:{PORT}"
 POLICY = "default-src 'none'; img-src data:; style-src 'self'; script-src {origin}; connect-src {origin}"
 STYLE = ":root { color-scheme: light dark; background: light-dark(#fff, #12171b); color: light-dark(#000, #fff); }"
 PAGE = """<!doctype html><html lang="{lang}" dir="{dir}"><head><meta charset="utf-8"><title>A ticket</title>
-<link rel="icon" href="data:,"><link rel="stylesheet" href="/desk.css"><script type="module" src="{origin}/badge.js"></script></head>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="/desk.css">
+<script type="module" src="{origin}/badge.js"></script></head>
 <body><main><h1>A ticket</h1>{badges}</main></body></html>"""
 
 

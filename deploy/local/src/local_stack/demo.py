@@ -232,9 +232,7 @@ def _cut(text: str, room: int) -> str:
 
 
 async def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:
-    console.print(
-        "Every message has reached its status. Look at them in the console, signed in by this link:", style="bold"
-    )
+    console.print("Every message has reached its status. The console, signed in by this link:", style="bold")
     console.print(f"  {await _signed_in(stack)}", soft_wrap=True)
     console.print("Or ask for one:", style="bold")
     console.print(f"  curl -s {stack.query_url}/messages/{row.message_id}", soft_wrap=True)

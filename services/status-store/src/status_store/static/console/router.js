@@ -19,5 +19,5 @@ export function go(to, state = {}) {
 
 /** Call at each move, also by the browser's own buttons. */
 export function routed(show) {
-  for (const moved of ['moved', 'popstate', 'hashchange']) window.addEventListener(moved, show);
+  for (const moved of ['moved', 'popstate']) window.addEventListener(moved, show);
 }
