@@ -26,7 +26,7 @@ from status_store.standing import applying
 from status_store.store import Store
 from tests.bench.harness import Bench, Contender, Ratio, Work, Wrong
 from tests.bench.raw_amqp import Raw, encoded
-from tests.conftest import ROOT, eventually
+from tests.conftest import KEYRING, ROOT, eventually
 from tracepost import events, partitions, postgres, topology
 from tracepost.events import Accepted, AnyEvent, Data, Delivered, Opened, event
 
@@ -254,7 +254,7 @@ async def database(server: str, stored: int) -> AsyncIterator[Database]:
     await create_database(server, name)
     url = f"{server}/{name}"
     async with postgres.connected(url, "status_store") as pool:
-        await partitions.keep(pool, housekeeping.TABLES, Store(pool, retention=1).months)
+        await partitions.keep(pool, housekeeping.TABLES, Store(pool, retention=1, keyring=KEYRING).months)
     connection = await asyncpg.connect(url)
     if stored:
         one = [phase[0] for phase in histories(1)]

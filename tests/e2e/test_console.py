@@ -11,7 +11,7 @@ from uuid import UUID
 import aio_pika
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 from uuid_utils.compat import uuid7
 
 from tests import chromium
@@ -64,6 +64,10 @@ def read(id_: UUID) -> AnyEvent:
     return event("pixel", id_, 0, Opened(verdict="person", rule="thunderbird", client="Thunderbird"))
 
 
+def rows(page: Page) -> Locator:
+    return page.get_by_role("listbox").get_by_role("option")
+
+
 async def sign_in(page: Page, store: Running, key: str = ALL, at: str = "") -> None:
     """By the form."""
     await page.goto(f"{address(store)}#/{at}")
@@ -89,7 +93,7 @@ async def test_a_key_signs_in_to_a_session_that_no_script_can_read(store: Runnin
     await chromium.assert_open_to_all(page)
     await page.get_by_label("API key").fill(SHOP)
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("option")).to_contain_text("Your tent")
+    await expect(rows(page)).to_contain_text("Your tent")
     [cookie] = await page.context.cookies()
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Strict"
@@ -97,7 +101,7 @@ async def test_a_key_signs_in_to_a_session_that_no_script_can_read(store: Runnin
         await page.evaluate("document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage)") == "{}{}"
     )
     await page.reload()
-    await expect(page.get_by_role("option")).to_contain_text("Your tent")
+    await expect(rows(page)).to_contain_text("Your tent")
     await page.get_by_role("button", name="Sign out").click()
     await expect(page.get_by_label("API key")).to_be_visible()
     assert await page.context.cookies() == []
@@ -115,8 +119,8 @@ async def test_stored_script_is_text_everywhere(store: Running, page: Page) -> N
     await store.publish(*events, event("sender", id_, 0, refused(SCRIPT, remote_mta=SCRIPT)))
     await bury(store, SCRIPT)
     await sign_in(page, store)
-    await expect(page.get_by_role("option")).to_contain_text(SCRIPT)
-    await page.get_by_role("option").click()
+    await expect(rows(page)).to_contain_text(SCRIPT)
+    await rows(page).click()
     opened = page.get_by_role("article")
     await expect(opened.locator("blockquote").last).to_have_text(SCRIPT)
     await opened.get_by_text("Particulars").click()
@@ -166,7 +170,7 @@ async def test_the_keyboard_leads_through_the_list(store: Running, page: Page) -
     await page.keyboard.press("k")
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("article")).to_contain_text("Second")
-    await expect(page.get_by_role("option", selected=True)).to_contain_text("Second")
+    await expect(page.locator(".row[aria-selected=true]")).to_contain_text("Second")
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("article")).to_have_count(0)
     await expect(page.get_by_role("listbox")).to_be_focused()
@@ -176,7 +180,7 @@ async def test_the_keyboard_leads_through_the_list(store: Running, page: Page) -
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("heading", name="No message is like that")).to_be_visible()
     await page.get_by_role("link", name="Show all messages").click()
-    await expect(page.get_by_role("option")).to_have_count(3)
+    await expect(rows(page)).to_have_count(3)
 
 
 async def test_changes_appear_by_themselves(store: Running, page: Page) -> None:
@@ -188,10 +192,10 @@ async def test_changes_appear_by_themselves(store: Running, page: Page) -> None:
     await expect(page.locator(".live")).to_have_text("Live")
     await store.publish(read(id_))
     await expect(badge).to_have_text("Read by 1 of 2")
-    await expect(page.get_by_role("option")).to_contain_text("Read (1 of 2)")
+    await expect(rows(page)).to_contain_text("Read (1 of 2)")
     await expect(page.locator(".timeline .decides")).to_contain_text(["Opened by a person", "Taken by the receiving"])
     await store.publish(*sent("A new one", reference="T-1")[1])
-    await expect(page.get_by_role("option").first).to_contain_text("A new one")
+    await expect(rows(page).first).to_contain_text("A new one")
 
 
 async def test_a_ticket_shows_all_its_messages_and_why(store: Running, page: Page) -> None:
@@ -202,7 +206,7 @@ async def test_a_ticket_shows_all_its_messages_and_why(store: Running, page: Pag
     await expect(page.get_by_role("heading", level=1)).to_have_text("T-7")
     cards = page.get_by_role("article")
     await expect(cards).to_have_count(2)
-    await expect(cards.locator("tracepost-status")).to_have_text(["Read", "Delivery issue: hard bounce"])
+    await expect(cards.locator("tracepost-status button")).to_have_text(["Read", "Delivery issue: hard bounce"])
     box, badge = (
         await cards.last.locator(".sent").bounding_box(),
         await cards.last.locator("button").first.bounding_box(),

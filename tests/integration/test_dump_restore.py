@@ -24,6 +24,7 @@ from status_store.dead import DeadLetter
 from status_store.record import record
 from status_store.store import Store
 from tests import stored
+from tests.conftest import KEYRING
 from tests.unit.samples import DATA, uuid7_at
 from tracepost import partitions, postgres
 from tracepost.events import AnyEvent, StatusChanged, decode, event
@@ -47,7 +48,7 @@ class Status:
 @asynccontextmanager
 async def opened_at(url: str, *, migrate: bool = True) -> AsyncIterator[Status]:
     async with postgres.connected(url, "status_store", migrate=migrate) as pool:
-        store = Store(pool, RETENTION)
+        store = Store(pool, RETENTION, keyring=KEYRING)
         await housekeeping.begin(store, pool)
         yield Status(url, pool, store)
 

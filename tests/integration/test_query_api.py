@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from status_store import housekeeping, messages, search, sessions, views
 from status_store.api import api
 from status_store.feed import Feed
+from status_store.issues import Issues
 from status_store.live import Live
 from status_store.logins import Logins
 from status_store.queries import Queries
@@ -41,7 +42,7 @@ Api = TestClient[web.Request, web.Application]
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[Store]:
     async with postgres.connected(database, "status_store") as pool:
-        store = Store(pool, retention=13)
+        store = Store(pool, retention=13, keyring=KEYRING)
         await partitions.keep(pool, housekeeping.TABLES, store.months)
         yield store
 
@@ -52,7 +53,7 @@ async def client(store: Store) -> AsyncIterator[Api]:
     live = Live(feed.now, feed.after)
     routes = (
         *messages.routes(queries, clients),
-        *search.routes(store, clients),
+        *search.routes(queries, Issues(store.pool), KEYRING, clients),
         *views.routes(queries, live, clients, KEYRING, timedelta(hours=1)),
         *sessions.routes(Logins(store.pool), clients),
     )

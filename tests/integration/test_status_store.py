@@ -17,6 +17,7 @@ from status_store.fold import fold
 from status_store.record import record
 from status_store.store import Store
 from tests import stored
+from tests.conftest import KEYRING
 from tracepost import partitions, postgres
 from tracepost.events import (
     Accepted,
@@ -37,7 +38,7 @@ START = datetime.now(UTC) - timedelta(hours=1)
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[Store]:
     async with postgres.connected(database, "status_store") as pool:
-        store = Store(pool, retention=13)
+        store = Store(pool, retention=13, keyring=KEYRING)
         await partitions.keep(pool, housekeeping.TABLES, store.months)
         yield store
 

@@ -33,6 +33,9 @@ PURE = {
         "status_store.badge",
         "status_store.words",
         "status_store.cursors",
+        "status_store.asked",
+        "status_store.terms",
+        "status_store.counters",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.bounces.classify", "tracepost.keys", "tracepost.months"),
@@ -47,7 +50,7 @@ ADAPTERS = {
         "sender.control_store",
     ),
     *("bounce_ingest.smtp", "status_store.store", "status_store.queries", "status_store.logins"),
-    *("status_store.feed", "status_store.live", "status_store.sse"),
+    *("status_store.feed", "status_store.issues", "status_store.live", "status_store.sse"),
 }
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
+from tracepost.problems import Fault, Invalid, Problem
 from tracepost.tokens import Keyring
 
 Scope = Literal["send", "read", "operate"]
@@ -101,6 +102,17 @@ class Keys:
         mine = [client for client in self._clients if client.app == app]
         allowed = {each.lower() for client in mine for each in client.sender_domains}
         return not mine or bool(allowed & {ANY, domain})
+
+
+def app_of(client: Client, named: str | None) -> str | None:
+    """For whose mail a client asks, None: everybody's; Invalid when that is not its business."""
+    if client.app == ANY:
+        return named
+    if named not in (None, client.app):
+        detail = f"the key of {client.client} speaks for {client.app} alone; leave app out"
+        faults = (Fault(pointer="/app", detail=detail),)
+        raise Invalid(Problem(code="other-app", title="The app is another's", status=403, errors=faults))
+    return client.app
 
 
 def read(text: str, keyring: Keyring | None = None) -> Keys:

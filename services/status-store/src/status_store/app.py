@@ -9,9 +9,10 @@ from functools import partial
 
 from yarl import URL
 
-from status_store import bury, changes, console, following, housekeeping, letters, messages, search, sessions, views
+from status_store import bury, changes, console, following, housekeeping, letters, messages, search, sessions, stats, views
 from status_store.api import api
 from status_store.feed import Feed
+from status_store.issues import Issues
 from status_store.live import Live
 from status_store.logins import Logins
 from status_store.queries import Queries
@@ -30,7 +31,7 @@ READERS = 4  # connections for the API
 async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterator[None]:
     """The whole of status-store."""
     amqp = settings.amqp_url.get_secret_value()
-    keys, user = settings.keys(), URL(amqp).user or "guest"
+    keys, keyring, user = settings.keys(), settings.keyring(), URL(amqp).user or "guest"
     database = settings.database_url.get_secret_value()
     async with (
         postgres.connected(database, "status_store", migrate=settings.migrate) as pool,
@@ -38,14 +39,15 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
         postgres.pooled(database, "status_store", READERS, statement_timeout="10s") as reading,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
-        store, queries, feed = Store(pool, settings.retention_months), Queries(reading), Feed(reading)
+        store, queries, feed = Store(pool, settings.retention_months, keyring), Queries(reading), Feed(reading)
         live = Live(feed.now, feed.after)
         await housekeeping.begin(store, pool)
         routes = (
             *messages.routes(queries, keys),
-            *views.routes(queries, live, keys, settings.keyring(), timedelta(minutes=settings.view_minutes)),
+            *views.routes(queries, live, keys, keyring, timedelta(minutes=settings.view_minutes)),
             *following.routes(feed, live, keys),
-            *search.routes(store, keys),
+            *search.routes(queries, Issues(pool), keyring, keys),
+            *stats.routes(queries, keys),
             *letters.routes(store, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
             *console.routes(settings.sender_url, settings.bounce_ingest_url),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 from status_store import fold
+from status_store.asked import Plan, Walk
 from status_store.fold import Delivery
 from tracepost import events, postgres
 from tracepost.batches import Batches
@@ -19,6 +21,9 @@ from tracepost.problems import Invalid, Problem
 
 _sql = postgres.load("status_store")
 
+looks = {name: _sql["look"].format(walk=_sql[f"walk_{name}"]) for name in get_args(Walk)}
+
+MOST_LOOKED_AT = 10_000  # messages for one page: some hundredths of a second
 AT_ONCE = 2  # one statement of points is made ready while the database works at the other
 
 
@@ -61,12 +66,36 @@ class Queries:
         found = {id_: _point(*row) for id_, *row in rows}
         return [found.get(id_) for id_ in message_ids]
 
+    async def page(self, plan: Plan, limit: int) -> tuple[list[str], UUID | None]:
+        """Messages as JSON, and where to go on, None at the end; where few are found, a page may be short."""
+        found: list[str] = []
+        high, count, looked_at = plan.high, 2 * limit, 0
+        while True:
+            rows = await self._pool.fetch(looks[plan.walk], plan.low, high, count, *plan[1:6])
+            for high, row in rows:
+                if row is not None:
+                    found.append(row)
+                if len(found) == limit:
+                    return found, high
+            looked_at += len(rows)
+            if len(rows) < count:
+                return found, None
+            if looked_at >= MOST_LOOKED_AT:
+                return found, high
+            count = min(8 * count, MOST_LOOKED_AT)
+
     async def delivery_events(self, message_id: UUID, number: int, client: Client) -> list[AnyEvent]:
         """All events of a delivery; Invalid (404) as for a message."""
         row = await self._pool.fetchrow(_sql["delivery_events"], message_id, number)
         if row is None or not client.may_see(row["app"]):
             raise _unknown()
         return [events.decode(body) for body in row["bodies"]]
+
+    async def counted(
+        self, start: datetime, end: datetime, by: Literal["hour", "day"], app: str | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """What was counted from then to then: time, kind, value, count."""
+        return [dict(row) for row in await self._pool.fetch(_sql["counted"], start, end, by, app)]
 
     async def timeline(self, message_id: UUID, client: Client) -> str:
         """The message's events in the order of their times, as JSON; Invalid (404) as for a message."""

@@ -1,44 +1,50 @@
-"""The API of lists: messages, newest first, by pages."""
+"""The API of lists: messages by any combination of filters, newest first, by pages; and which issues were seen."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-from uuid import UUID
+import json
+from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 
+from status_store.asked import Listing, Search, plan
+from status_store.issues import Issues
+from status_store.queries import Queries
 from status_store.rollup import SHOWN_AS
-from status_store.standing import Status
-from status_store.store import Store
-from tracepost.http import answer, client_of
-from tracepost.keys import ANY, Keys
+from tracepost.http import answer, client_of, uuid_of
+from tracepost.keys import Client, Keys, app_of
+from tracepost.tokens import Keyring
 
 
-class Listing(BaseModel):
-    """The query of a list: newest first, `cursor` from the page before."""
+def routes(queries: Queries, issues: Issues, keyring: Keyring, keys: Keys) -> list[web.RouteDef]:
+    """`GET /v1/messages`, `POST /v1/messages/search` and `/v1/messages/{id}/seen`."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    status: Status | None = None
-    reference: str | None = None
-    cursor: UUID | None = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-
-
-def routes(store: Store, keys: Keys) -> list[web.RouteDef]:
-    """`GET /v1/messages`."""
-
-    async def messages(request: web.Request) -> web.Response:
+    async def listed(request: web.Request) -> web.Response:
         client = client_of(request, keys, "read")
-        asked = Listing.model_validate(dict(request.query))
-        app = None if client.app == ANY else client.app
-        rows = await store.list(app, asked.status, asked.reference, asked.cursor, asked.limit)
-        cursor = rows[-1]["message_id"] if len(rows) == asked.limit else None
+        return await _page(client, Listing.model_validate(dict(request.query)))
+
+    async def searched(request: web.Request) -> web.Response:
+        client = client_of(request, keys, "read")
+        return await _page(client, Search.model_validate_json(await request.read()))
+
+    async def _page(client: Client, asked: Listing) -> web.Response:
+        wanted = plan(asked, app_of(client, asked.app), keyring.address_key)
+        rows, cursor = await queries.page(wanted, asked.limit)
         return answer({"messages": [_message(row) for row in rows], "cursor": cursor})
 
-    return [web.get("/v1/messages", messages)]
+    async def seen(request: web.Request) -> web.Response:
+        client, message_id = client_of(request, keys, "read"), uuid_of(request)
+        await queries.message(message_id, client)
+        await issues.see(message_id, client.client)
+        return web.Response(status=204)
+
+    return [
+        web.get("/v1/messages", listed),
+        web.post("/v1/messages/search", searched),
+        web.post("/v1/messages/{id}/seen", seen),
+    ]
 
 
-def _message(row: dict[str, Any]) -> dict[str, Any]:
+def _message(text: str) -> dict[str, Any]:
+    row: dict[str, Any] = json.loads(text)
     return row | {"shown_as": row["rollup"].get("shown_as", SHOWN_AS[row["status"]])}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import astuple
@@ -14,16 +13,19 @@ import asyncpg
 from pydantic_core import to_json
 
 from status_store import fold, tally
+from status_store.counters import Place
 from status_store.dead import DeadLetter
 from status_store.fold import RULES_VERSION, Delivery
 from status_store.rollup import Description
 from status_store.standing import Status
 from status_store.tally import Tally
+from status_store.terms import Term
 from tracepost import events, postgres
 from tracepost.events import AnyEvent
 from tracepost.months import Months, kept
 from tracepost.partitions import OutOfMonths
 from tracepost.postgres import Connection, Pool
+from tracepost.tokens import Keyring
 
 _sql = postgres.load("status_store")
 
@@ -46,6 +48,13 @@ class Message(NamedTuple):
     recipient_count: int
     described_by: int | None
     rollup: str
+    status: Status
+    app: str | None
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is counted, from when its app is known."""
+        return None if self.app is None else Place(self.app, self.status)
 
 
 class Known(NamedTuple):
@@ -64,6 +73,11 @@ class NewState(NamedTuple):
     changed: bool
     description: Description | None
 
+    def place(self, before: Message | None) -> Place | None:
+        """Where it is to be counted."""
+        app = self.description.accepted.app if self.description else before and before.app
+        return None if app is None else Place(app, self.status)
+
 
 class Stored(NamedTuple):
     """What is stored of a delivery, as it stands there: what is wrong with it shall not keep it from being read."""
@@ -76,8 +90,14 @@ class Stored(NamedTuple):
 class Differing(NamedTuple):
     """A message that is stored otherwise than it was asked about; `told`: in what subscribers are told."""
 
-    status: str
+    status: Status
     told: bool
+    app: str | None
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is counted."""
+        return None if self.app is None else Place(self.app, self.status)
 
 
 class Run(NamedTuple):
@@ -170,10 +190,37 @@ class Work:
         if keys:
             await self._connection.execute(_sql["erase_subjects"], *zip(*keys, strict=True), fold.ERASED)
 
-    async def mark_changed(self, message_ids: Sequence[MessageId]) -> None:
-        """Mark them for the drainer."""
+    async def mark_changed(self, message_ids: Sequence[MessageId], counts: str | None) -> None:
+        """Mark them for the drainer, and what is to be added to the counters."""
+        if message_ids or counts:
+            await self._connection.execute(_sql["mark_changed"], message_ids, counts)
+
+    async def put_terms(self, terms: Sequence[Term]) -> None:
+        """Let the messages be found by them."""
+        if terms:
+            await self._connection.execute(_sql["put_terms"], terms)
+
+    async def erase_terms(self, terms: Sequence[Term]) -> None:
+        """The same addresses find these messages no more."""
+        if terms:
+            await self._connection.execute(_sql["erase_terms"], terms)
+
+    async def put_issues(self, statuses: Mapping[MessageId, Status]) -> None:
+        """These messages are issues; one that was another issue before is to be seen again."""
+        if statuses:
+            await self._connection.execute(_sql["put_issues"], [*statuses], [*statuses.values()])
+
+    async def end_issues(self, message_ids: Sequence[MessageId]) -> None:
+        """These are none any more."""
         if message_ids:
-            await self._connection.execute(_sql["mark_changed"], message_ids)
+            await self._connection.execute(_sql["end_issues"], *_bounded(message_ids))
+
+    async def put_bodies(self, redacted: Sequence[AnyEvent]) -> None:
+        """Write stored events anew."""
+        rows = [(str(each.message_id), each.id, events.text(each)) for each in redacted]
+        if rows:
+            ids = [row[0] for row in rows]
+            await self._connection.execute(_sql["put_bodies"], *zip(*rows, strict=True), min(ids), max(ids))
 
     async def messages_after(self, position: MessageId, last: MessageId, count: int) -> list[MessageId]:
         """The next ones in the order of ids, up to the last."""
@@ -253,8 +300,8 @@ def _message_row(id_: MessageId, new: NewState) -> tuple[Any, ...]:
 class Store:
     """Every statement that status-store makes."""
 
-    def __init__(self, pool: Pool, retention: int) -> None:
-        self.pool, self._retention = pool, retention
+    def __init__(self, pool: Pool, retention: int, keyring: Keyring) -> None:
+        self.pool, self._retention, self.keyring = pool, retention, keyring
 
     @property
     def months(self) -> Months:
@@ -275,12 +322,15 @@ class Store:
         except asyncpg.CheckViolationError as error:
             raise OutOfMonths(str(error)) from error
 
-    async def number_changes(self, count: int) -> bool:
-        """Give the next numbers to marks that are committed; False while another drainer is at it."""
+    async def number_changes(self, count: int) -> int | None:
+        """Give the next numbers to marks that are committed, add what they add to the counters; answers how many.
+
+        None while another drainer is at it.
+        """
         async with self.pool.acquire() as connection, connection.transaction():
-            if mine := await connection.fetchval(_sql["lock_feed"]):
-                await connection.execute(_sql["number_changes"], count)
-        return bool(mine)
+            if not await connection.fetchval(_sql["lock_feed"]):
+                return None
+            return int(await connection.fetchval(_sql["number_changes"], count))
 
     @asynccontextmanager
     async def unpublished(self, count: int) -> AsyncIterator[list[Change]]:
@@ -329,12 +379,9 @@ class Store:
         """How many were neither replayed nor dropped."""
         return int(await self.pool.fetchval(_sql["count_dead"]))
 
-    async def list(
-        self, app: str | None, status: Status | None, reference: str | None, before: UUID | None, limit: int
-    ) -> list[dict[str, Any]]:
-        """Messages, newest first."""
-        rows = await self.pool.fetch(_sql["list"], app, status, reference, before, limit)
-        return [json.loads(row["message"]) for row in rows]
+    async def forget_counts(self) -> None:
+        """Delete what was counted before the months that are kept."""
+        await self.pool.execute(_sql["forget_counts"], self.months.first.start)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Work]:

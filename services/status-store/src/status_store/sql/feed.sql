@@ -6,13 +6,22 @@ SELECT pg_try_advisory_xact_lock(7274063002)
 -- Only what is committed can be seen, and only one drainer numbers at a time: no hole is ever filled later.
 WITH marks AS (
     DELETE FROM change_marks WHERE mark IN (SELECT mark FROM change_marks ORDER BY mark LIMIT $1)
-    RETURNING mark, message_ids
+    RETURNING mark, message_ids, counts
 ), numbered AS (
     INSERT INTO changes (number, message_ids)
     SELECT (SELECT numbered FROM feed) + row_number() OVER (ORDER BY mark), message_ids FROM marks
+    WHERE cardinality(message_ids) > 0
     RETURNING number
+), counted AS (
+    INSERT INTO counters AS c (hour, app, kind, value, count)
+    SELECT to_timestamp((each->>0)::bigint * 3600) AS hour, each->>1, each->>2, each->>3, sum((each->>4)::bigint)
+    FROM marks, json_array_elements(counts) AS each
+    GROUP BY 1, 2, 3, 4 HAVING sum((each->>4)::bigint) <> 0
+    ON CONFLICT (hour, app, kind, value) DO UPDATE SET count = c.count + excluded.count
+), moved AS (
+    UPDATE feed SET numbered = numbered + (SELECT count(*) FROM numbered) WHERE EXISTS (SELECT FROM numbered)
 )
-UPDATE feed SET numbered = numbered + (SELECT count(*) FROM numbered) WHERE EXISTS (SELECT FROM marks)
+SELECT count(*) FROM marks
 
 -- name: unpublished
 -- The last of the oldest numbers that are not published.

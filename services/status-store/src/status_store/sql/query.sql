@@ -19,3 +19,8 @@ SELECT m.app, json_build_object('events', json_agg(e.body ORDER BY e.time, e.eve
 FROM messages m JOIN events e USING (message_id)
 WHERE message_id = $1
 GROUP BY m.app
+
+-- name: counted
+SELECT date_trunc($3, hour, 'UTC') AS time, kind, value, sum(count)::bigint AS count
+FROM counters WHERE hour >= $1 AND hour < $2 AND ($4::text IS NULL OR app = $4)
+GROUP BY 1, 2, 3

@@ -72,20 +72,14 @@ export class Inbox {
       const item = this.list.items[at];
       if (item.version < change.version) {
         Object.assign(item, { version: change.version, status: change.status, rollup: change.rollup, shown_as: change.rollup.shown_as });
-        if (isIssue(change.status)) item.seen = false;
         this.list.update(at);
       }
     }
     if (isIssue(change.status)) this.#unseen();
   }
 
-  /** Somebody has looked at this message. */
-  seen(id) {
-    const at = this.#places.get(id);
-    if (at !== undefined) {
-      this.list.items[at].seen = true;
-      this.list.update(at);
-    }
+  /** Somebody has looked at an issue. */
+  seen() {
     this.#unseen();
   }
 
@@ -162,9 +156,9 @@ export class Inbox {
       for (let found; !found || found.cursor;) {
         found = await get('/v1/messages', { unseen: true, status: 'issues', limit: 100, cursor: found?.cursor });
         await Promise.all(found.messages.map(({ message_id: id }) => post(`/v1/messages/${id}/seen`)));
-        for (const { message_id: id } of found.messages) this.seen(id);
         count += found.messages.length;
       }
+      this.seen();
       say(`${plural(count, 'delivery issue')} marked as seen.`);
     } catch (problem) {
       say(`Not all are marked: ${problem.message}.`);

@@ -42,7 +42,7 @@ function frame(session) {
     h('header', { class: 'bar' }, h('a', { class: 'brand', href: address('messages') }, 'Tracepost'), h('nav', { 'aria-label': 'Pages' }, ...links), live, who(session)),
     main);
   const inbox = new Inbox();
-  const ticket = new Ticket((id) => inbox.seen(id));
+  const ticket = new Ticket(() => inbox.seen());
   const desk = h('div', { class: 'desk' }, inbox.element, ticket.element);
   const show = () => {
     const at = here();

@@ -1,7 +1,7 @@
 /** A message as a row of a list. */
 
 import { h } from './dom.js';
-import { isIssue, told, tone } from './status.js';
+import { told, tone } from './status.js';
 import { exactly, plural, shortly, timeOf } from './words.js';
 
 export const HEIGHT = 58;
@@ -9,8 +9,7 @@ export const HEIGHT = 58;
 /** `attributes` make it an option or a link. */
 export function row(tag, message, attributes) {
   const time = timeOf(message.message_id);
-  const unseen = isIssue(message.status) && message.seen === false;
-  return h(tag, { ...attributes, class: `row ${tone(message.status)}${unseen ? ' unseen' : ''}` },
+  return h(tag, { ...attributes, class: `row ${tone(message.status)}` },
     h('span', { class: 'line' }, h('span', { class: 'subject', dir: 'auto' }, message.subject || '(no subject)'),
       h('time', { datetime: time.toISOString(), title: exactly(time) }, shortly(time))),
     h('span', { class: 'line' }, told(message.status, message.shown_as), h('span', { class: 'about', dir: 'auto' }, about(message))));

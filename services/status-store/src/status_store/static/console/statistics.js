@@ -53,18 +53,26 @@ function tile(name, value, tone = '') {
   return h('div', { class: tone || '' }, h('dt', {}, name), h('dd', {}, value));
 }
 
-function over({ buckets }, by) {
+function over({ buckets, from, to }, by) {
   const short = new Intl.DateTimeFormat(undefined, by === 'hour' ? { hour: '2-digit', minute: '2-digit' } : { day: 'numeric', month: 'short', timeZone: 'UTC' });
   const full = new Intl.DateTimeFormat(undefined, by === 'hour' ? { dateStyle: 'medium', timeStyle: 'short' } : { dateStyle: 'full', timeZone: 'UTC' });
-  const drawn = buckets.map(({ time, counts }) => ({
-    label: short.format(new Date(time)), title: full.format(new Date(time)),
+  const drawn = whole(buckets, from, to, by === 'hour' ? 36e5 : 864e5).map(({ time, counts }) => ({
+    label: short.format(time), title: full.format(time),
     values: GROUPS.map(([, , statuses]) => total([{ counts }], statuses)).reverse(),
   }));
   return columns('Statuses over time', SERIES, drawn, `By the time of sending, by ${by}.`);
 }
 
+/** With the hours or days that had no message. */
+function whole(buckets, from, to, step) {
+  const known = new Map(buckets.map(({ time, counts }) => [Date.parse(time), counts]));
+  const times = [];
+  for (let time = Date.parse(from); time < Date.parse(to); time += step) times.push(time);
+  return times.map((time) => ({ time: new Date(time), counts: known.get(time) ?? {} }));
+}
+
 function times({ p50, p95, p99, buckets }) {
-  const drawn = buckets.map(({ upto, count }) => ({ label: upto === null ? 'more' : `≤ ${duration(upto)}`, values: [count] }));
+  const drawn = buckets.map(({ at_most: bound, count }) => ({ label: bound === null ? 'more' : `≤ ${duration(bound)}`, values: [count] }));
   return columns('Time to delivery', [['Deliveries', 'tone-delivered']], drawn,
     p50 === null ? 'None was delivered in this time.' : `Half within ${duration(p50)}, 95 of 100 within ${duration(p95)}, 99 within ${duration(p99)}.`);
 }

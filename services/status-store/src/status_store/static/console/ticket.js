@@ -13,7 +13,7 @@ export class Ticket {
   #id = null;
   #cards = new Map();
 
-  /** `seen(id)` is called when an issue has been looked at. */
+  /** `seen()` is called when an issue has been looked at. */
   constructor(seen) {
     this.seen = seen;
     this.element = h('section', { class: 'ticket', 'aria-label': 'Ticket', tabindex: '-1' });
@@ -71,9 +71,8 @@ export class Ticket {
     if (id !== this.#id) return;
     put(place.querySelector('.to'), ...addresses(message));
     put(place.querySelector('.stories'), ...(await story(message)), facts(message));
-    if (isIssue(message.status) && message.seen !== true) {
-      await post(`/v1/messages/${id}/seen`).then(() => this.seen(id), () => {}); // it stays among those not seen
-    }
+    // Where that fails it stays among those not seen.
+    if (isIssue(message.status)) await post(`/v1/messages/${id}/seen`).then(this.seen, () => {});
   }
 
   #nothing() {
