@@ -9,7 +9,19 @@ from functools import partial
 
 from yarl import URL
 
-from status_store import bury, changes, console, following, housekeeping, letters, messages, search, sessions, stats, views
+from status_store import (
+    bury,
+    changes,
+    console,
+    following,
+    housekeeping,
+    letters,
+    messages,
+    search,
+    sessions,
+    stats,
+    views,
+)
 from status_store.api import api
 from status_store.feed import Feed
 from status_store.issues import Issues

@@ -188,9 +188,10 @@ export class Inbox {
 
   #activate(at, reveal = true) {
     if (!this.list.items.length) return;
+    this.list.row(this.#active)?.classList.remove('active');
     this.#active = Math.min(Math.max(at, 0), this.list.items.length - 1);
     if (reveal) this.list.reveal(this.#active);
-    this.list.render(true);
+    this.list.row(this.#active)?.classList.add('active'); // not drawn anew: it may be where a click is under way
     this.list.element.setAttribute('aria-activedescendant', `row-${this.list.items[this.#active].message_id}`);
   }
 

@@ -38,6 +38,11 @@ export class Windowed {
     if (last > this.#items.length - 3 * MARGIN) this.more();
   }
 
+  /** A row, if it is in view. */
+  row(index) {
+    return this.#drawn.get(index);
+  }
+
   /** Draw one item anew, if it is in view. */
   update(index) {
     if (!this.#drawn.has(index)) return;
