@@ -9,13 +9,28 @@ from functools import partial
 
 from yarl import URL
 
-from status_store import bury, changes, following, housekeeping, letters, messages, search, sessions, stats, views
+from status_store import (
+    bury,
+    changes,
+    following,
+    housekeeping,
+    letters,
+    messages,
+    recipients,
+    replies,
+    search,
+    sessions,
+    settling,
+    stats,
+    views,
+)
 from status_store.api import api
 from status_store.feed import Feed
 from status_store.issues import Issues
 from status_store.live import Live
 from status_store.logins import Logins
 from status_store.queries import Queries
+from status_store.receipts import Receipts
 from status_store.record import record
 from status_store.settings import StatusStoreSettings
 from status_store.store import Store
@@ -40,7 +55,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
         store, queries, feed = Store(pool, settings.retention_months, keyring), Queries(reading), Feed(reading)
-        live = Live(feed.now, feed.after)
+        live, receipts = Live(feed.now, feed.after), Receipts(pool, reading)
         await housekeeping.begin(store, pool)
         routes = (
             *messages.routes(queries, keys),
@@ -48,6 +63,8 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             *following.routes(feed, live, keys),
             *search.routes(queries, Issues(pool), keyring, keys),
             *stats.routes(queries, keys),
+            *replies.routes(queries, publisher, keys),
+            *recipients.routes(receipts, partial(settling.settle, receipts, publisher), keyring, keys),
             *letters.routes(store, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
         )
@@ -59,6 +76,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             http.serving(application, settings.host, settings.api_port),
             background(housekeeping.keep_house(store, pool, timedelta(days=settings.changes_kept_days))),
             background(changes.drain(store, publisher)),
+            background(settling.keep_on(receipts, publisher)),
             consuming(
                 amqp,
                 topology.STATUS_STORE_EVENTS,
