@@ -5,18 +5,28 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import aiohttp
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
+from uuid_utils.compat import uuid7
 
-from local_stack.stack import Stack
+from local_stack.processes import free_port
+from local_stack.stack import HOST, Stack
+from status_store.app import service
+from status_store.settings import StatusStoreSettings
 from tests import chromium
 from tests.conftest import ROOT, eventually
 from tests.e2e.asking import answered, query, request, timeline
 from tests.e2e.desk import desk
+from tests.running import TOKEN_KEYS
+from tracepost.broker import Publisher, publishing
+from tracepost.events import Accepted, Delivered, event
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -195,3 +205,68 @@ async def test_a_change_is_shown_and_told_without_a_reload(stack: Stack, page: P
         await expect(badge(page, id_).get_by_role("button")).to_have_text("Read")
         await expect(badge(page, id_).get_by_role("status")).to_have_text("Read")
         assert (await page.evaluate("window.told"))["message"] == id_
+
+
+@asynccontextmanager
+async def store(broker: str, database: str, port: int) -> AsyncIterator[Publisher]:
+    """A status-store that can be stopped, and a publisher of events."""
+    told = {"amqp_url": broker, "database_url": database, "token_keys": TOKEN_KEYS, "api_port": port}
+    settings = StatusStoreSettings.model_validate(told | {"cors_origins": "*"})
+    async with service(settings, {}), publishing(broker) as publisher:
+        yield publisher
+
+
+async def accepted(publisher: Publisher, port: int) -> tuple[str, dict[str, str]]:
+    """A message that is known, and its token."""
+    id_ = uuid7()
+    data = Accepted(
+        recipient="ann@example.org", recipient_count=1, sender="desk@example.org", subject_line="", app="desk",
+        rfc_message_id="<1@example.org>", track_opens="full", has_html=True, size=1,
+    )  # fmt: skip
+    await publisher.publish(event("sender", id_, 0, data))
+
+    async def view_token() -> str | None:
+        async with aiohttp.request("POST", f"http://{HOST}:{port}/v1/messages/{id_}/view-token") as response:
+            return (await response.json()).get("token")
+
+    return str(id_), {str(id_): await eventually(view_token)}
+
+
+async def test_it_outlives_a_restart_of_the_server(broker: str, database: str, browser: Browser) -> None:
+    port = free_port()
+    origin = f"http://{HOST}:{port}"
+    async with chromium.page(browser, "ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED", "ERR_EMPTY_RESPONSE") as page:
+        async with store(broker, database, port) as publisher:
+            id_, told = await accepted(publisher, port)
+            async with desk(origin, told, port=0) as url:
+                await page.goto(url)
+                await expect(badge(page, id_).get_by_role("button")).to_have_text("Sending")
+        await expect(badge(page, id_).get_by_role("button")).to_have_text("Sending")
+        async with store(broker, database, port) as publisher:
+            await publisher.publish(event("sender", UUID(id_), 0, Delivered(origin="smtp")))
+            await expect(badge(page, id_).get_by_role("button")).to_have_text("Delivered", timeout=20_000)
+
+
+async def test_it_polls_where_no_stream_comes_through_and_tells_when_its_token_is_no_good(
+    broker: str, database: str, browser: Browser
+) -> None:
+    port = free_port()
+    origin = f"http://{HOST}:{port}"
+    async with (
+        store(broker, database, port) as publisher,
+        chromium.page(browser, "ERR_FAILED", "401 (Unauthorized)") as page,
+    ):
+        id_, told = await accepted(publisher, port)
+        await page.route("**/badge/live*", lambda route: route.abort())
+        async with desk(origin, told, port=0) as url:
+            await page.goto(url)
+            await expect(badge(page, id_).get_by_role("button")).to_have_text("Sending")
+            await publisher.publish(event("sender", UUID(id_), 0, Delivered(origin="smtp")))
+            await expect(badge(page, id_).get_by_role("button")).to_have_text("Delivered", timeout=15_000)
+            await page.evaluate("addEventListener('tracepost-expired', (event) => { window.expired = event.detail })")
+            await badge(page, id_).evaluate("badge => badge.setAttribute('token', 'x' + badge.getAttribute('token'))")
+            await page.wait_for_function("window.expired")
+            assert "This view has expired" in await panel(page, id_)
+            await badge(page, id_).evaluate("(badge, token) => badge.setAttribute('token', token)", told[id_])
+            await expect(badge(page, id_).get_by_role("button")).to_have_text("Delivered")
+            assert "expired" not in await panel(page, id_)

@@ -89,7 +89,8 @@ def _hour(message_id: UUID) -> datetime:
 async def test_counters_are_right_whatever_the_order_and_the_repetition(store: Store) -> None:
     events = [each for n in range(60) for each in history(n)]
     # What comes before its `accepted` is counted under no app, which this is not about.
-    first, rest = [each for each in events if isinstance(each.data, Accepted)], events * 3
+    rest = events * 3
+    first: list[AnyEvent] = [each for each in events if isinstance(each.data, Accepted)]
     chance = random.Random(20261124)
     chance.shuffle(first)
     chance.shuffle(rest)

@@ -50,7 +50,7 @@ ADAPTERS = {
         "sender.control_store",
     ),
     *("bounce_ingest.smtp", "status_store.store", "status_store.queries", "status_store.logins"),
-    *("status_store.feed", "status_store.issues", "status_store.live", "status_store.sse"),
+    *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.

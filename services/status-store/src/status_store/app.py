@@ -17,8 +17,11 @@ from status_store import (
     housekeeping,
     letters,
     messages,
+    recipients,
+    replies,
     search,
     sessions,
+    settling,
     stats,
     views,
 )
@@ -28,6 +31,7 @@ from status_store.issues import Issues
 from status_store.live import Live
 from status_store.logins import Logins
 from status_store.queries import Queries
+from status_store.receipts import Receipts
 from status_store.record import record
 from status_store.settings import StatusStoreSettings
 from status_store.store import Store
@@ -52,7 +56,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
         store, queries, feed = Store(pool, settings.retention_months, keyring), Queries(reading), Feed(reading)
-        live = Live(feed.now, feed.after)
+        live, receipts = Live(feed.now, feed.after), Receipts(pool, reading)
         await housekeeping.begin(store, pool)
         routes = (
             *messages.routes(queries, keys),
@@ -60,6 +64,8 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             *following.routes(feed, live, keys),
             *search.routes(queries, Issues(pool), keyring, keys),
             *stats.routes(queries, keys),
+            *replies.routes(queries, publisher, keys),
+            *recipients.routes(receipts, partial(settling.settle, receipts, publisher), keyring, keys),
             *letters.routes(store, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
             *console.routes(settings.sender_url, settings.bounce_ingest_url),
@@ -72,6 +78,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             http.serving(application, settings.host, settings.api_port),
             background(housekeeping.keep_house(store, pool, timedelta(days=settings.changes_kept_days))),
             background(changes.drain(store, publisher)),
+            background(settling.keep_on(receipts, publisher)),
             consuming(
                 amqp,
                 topology.STATUS_STORE_EVENTS,

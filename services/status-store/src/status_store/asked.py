@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
@@ -17,6 +18,7 @@ from tracepost.addresses import MOST_CHARACTERS, normal, parse
 from tracepost.events import Utc, storable
 from tracepost.keys import Name
 from tracepost.months import least_id
+from tracepost.problems import Invalid, Problem
 
 MOST_WORD = 1_000
 MOST_HOURS, MOST_DAYS = timedelta(days=32), timedelta(days=400)
@@ -65,6 +67,27 @@ class Search(Listing):
 
 
 Walk = Literal["term", "reference", "unseen", "status", "time"]
+
+
+class Wish(Asked):
+    """What is asked for an address, and why."""
+
+    address: Address
+    reason: Word | None = None
+
+
+class Answered(Asked):
+    """When a recipient answered, and the Message-ID of the answer: the same answer reported twice is one event."""
+
+    at: Utc | None = None
+    reply_id: Word | None = None
+
+
+def recipient_no(text: str) -> int:
+    """A recipient's number in a path; Invalid where it is none."""
+    if not re.fullmatch("[0-9]{1,3}", text, re.ASCII) or int(text) > 255:
+        raise Invalid(Problem(code="invalid-number", title="A recipient's number is 0 to 255", status=400))
+    return int(text)
 
 
 class Plan(NamedTuple):

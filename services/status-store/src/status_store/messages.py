@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from aiohttp import web
 
+from status_store.asked import recipient_no
 from status_store.badge import tracked
 from status_store.fold import Delivery
 from status_store.queries import Queries
@@ -16,7 +16,6 @@ from status_store.standing import status
 from status_store.why import explain
 from tracepost.http import answer, client_of, uuid_of
 from tracepost.keys import Keys
-from tracepost.problems import Invalid, Problem
 
 
 def routes(queries: Queries, keys: Keys) -> list[web.RouteDef]:
@@ -38,7 +37,7 @@ def routes(queries: Queries, keys: Keys) -> list[web.RouteDef]:
 
     async def why(request: web.Request) -> web.Response:
         client = client_of(request, keys, "read")
-        message_id, number = uuid_of(request), _number(request)
+        message_id, number = uuid_of(request), recipient_no(request.match_info["number"])
         found = await queries.delivery_events(message_id, number, client)
         return answer({"message_id": message_id, "recipient_no": number, "why": explain(found)})
 
@@ -47,13 +46,6 @@ def routes(queries: Queries, keys: Keys) -> list[web.RouteDef]:
         web.get("/v1/messages/{id}/events", timeline),
         web.get("/v1/messages/{id}/deliveries/{number}/why", why),
     ]
-
-
-def _number(request: web.Request) -> int:
-    number = request.match_info["number"]
-    if not re.fullmatch("[0-9]{1,3}", number) or int(number) > 255:
-        raise Invalid(Problem(code="invalid-number", title="A recipient's number is 0 to 255", status=400))
-    return int(number)
 
 
 def _delivery(number: int, known: Delivery) -> dict[str, Any]:

@@ -25,12 +25,15 @@ async def record(store: Store, batch: Sequence[AnyEvent]) -> Mapping[int, Proble
     """One transaction for the whole batch; what is about no delivery, or one that is not kept, is refused."""
     months = store.months
     refused: dict[int, Problem] = {}
+    about_addresses: set[int] = set()
     for index, event in enumerate(batch):
-        if not _of_a_delivery(event):
+        if _of_an_address(event):
+            about_addresses.add(index)  # of which nothing is stored here
+        elif not _of_a_delivery(event):
             refused[index] = _NO_DELIVERY
         elif not months.cover(event.subject[:36]):
             refused[index] = _OUT_OF_RETENTION
-    events = [event for index, event in enumerate(batch) if index not in refused]
+    events = [event for index, event in enumerate(batch) if index not in refused and index not in about_addresses]
     if events:
         fresh = await _store_and_fold(store, events)
         crash.point("status-store.committed")
@@ -46,6 +49,10 @@ _OUT_OF_RETENTION = Problem(
     title="The message's month is not kept",
     detail="its message_id is a UUIDv7 of a time that is dropped already or yet to come; see RETENTION_MONTHS",
 )
+
+
+def _of_an_address(event: AnyEvent) -> bool:
+    return isinstance(event.data, Erased) and event.subject.startswith("recipient/")
 
 
 def _of_a_delivery(event: AnyEvent) -> bool:

@@ -5,18 +5,20 @@ import { number } from './words.js';
 
 const WIDTH = 640;
 const HEIGHT = 200;
+const WIDEST = 64; // of a column
 const EDGE = { left: 40, bottom: 22, top: 8 };
 
 /** `series` are [name, class]; `columns` are {label, values, title}, a value for each of the series. */
 export function columns(title, series, bars, note = '') {
   const most = ceiling(Math.max(1, ...bars.map(({ values }) => sum(values))));
   const room = (WIDTH - EDGE.left) / Math.max(1, bars.length);
+  const wide = Math.min(room * 0.76, WIDEST);
   const high = (value) => ((HEIGHT - EDGE.bottom - EDGE.top) * value) / most;
   const drawn = bars.map(({ label, values, title: full }, at) => {
     let top = HEIGHT - EDGE.bottom;
     const parts = values.map((value, which) => {
       top -= high(value);
-      return value > 0 && svg('rect', { class: series[which][1], x: EDGE.left + at * room + room * 0.12, y: top, width: room * 0.76, height: high(value), rx: 1.5 });
+      return value > 0 && svg('rect', { class: series[which][1], x: EDGE.left + (at + 0.5) * room - wide / 2, y: top, width: wide, height: high(value), rx: 1.5 });
     });
     return svg('g', {}, svg('title', {}, `${full ?? label}: ${said(series, values)}`), ...parts);
   });

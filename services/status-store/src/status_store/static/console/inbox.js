@@ -12,7 +12,7 @@ import { Windowed } from './windowed.js';
 import { plural } from './words.js';
 
 const PAGE = 200;
-const FIRST_ISSUES = 5;
+const FIRST_ISSUES = 3;
 
 /** One page of messages; an address is asked for in a body, never in a URL. */
 export function page(filters, { cursor, limit = PAGE } = {}) {

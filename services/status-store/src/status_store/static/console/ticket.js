@@ -9,6 +9,8 @@ import { isIssue } from './status.js';
 import { story } from './story.js';
 import { exactly, plural, shortly, timeOf } from './words.js';
 
+const KEYS = [['↑ ↓', 'move'], ['Enter', 'open'], ['Esc', 'back to the list'], ['/', 'search']];
+
 export class Ticket {
   #id = null;
   #cards = new Map();
@@ -77,7 +79,8 @@ export class Ticket {
 
   #nothing() {
     this.#cards = new Map();
-    put(this.element, empty('No message is open', 'Choose one in the list: ↑ and ↓ move, Enter opens, / searches.'));
+    put(this.element, empty('No message is open', 'Choose one in the list. From the keyboard:',
+      h('dl', { class: 'keys' }, ...KEYS.flatMap(([key, what]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, what)]))));
   }
 }
 
