@@ -225,9 +225,9 @@ async def accepted(publisher: Publisher, port: int) -> tuple[str, dict[str, str]
     )  # fmt: skip
     await publisher.publish(event("sender", id_, 0, data))
 
-    async def view_token() -> str | None:
+    async def view_token() -> str:
         async with aiohttp.request("POST", f"http://{HOST}:{port}/v1/messages/{id_}/view-token") as response:
-            return (await response.json()).get("token")
+            return str((await response.json()).get("token", ""))
 
     return str(id_), {str(id_): await eventually(view_token)}
 
