@@ -22,6 +22,7 @@ from rich.table import Table
 from uuid_utils.compat import uuid7
 from yarl import URL
 
+from local_stack import tickets
 from local_stack.stack import SERVICES, Stack, unready
 from tracepost.topology import REQUESTS
 
@@ -114,6 +115,7 @@ async def demo(stack: Stack, console: Console, *, once: bool, deadline: float = 
         await _tell_how_to_go_on(stack, console, rows[1])
         if once:
             return 0
+        await tickets.publish(stack.servers.broker.amqp_url, [*tickets.ordinary(100), *reversed(tickets.TICKETS)])
         await _until_one_ends(stack)
     await _explain(stack, console, rows, deadline)
     return 1

@@ -22,7 +22,10 @@ ORDINARY = 260  # messages beside the tickets
 FONT = "fonts-inter"  # stands for the reader's own system font, which a server has none of
 FONTS = """<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig><include ignore_missing="yes">/etc/fonts/fonts.conf</include><dir>{folder}</dir>
-<match target="pattern"><edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit></match>
+<match target="pattern"><test name="family"><string>system-ui</string></test>
+<edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit></match>
+<match target="pattern"><test name="family"><string>sans-serif</string></test>
+<edit name="family" mode="prepend" binding="strong"><string>Inter</string></edit></match>
 </fontconfig>
 """
 
@@ -42,8 +45,8 @@ class Picture:
 
 PICTURES = (
     Picture("ticket", reference="FW-20418", panel=True),
-    Picture("issue", reference="FW-20431", scheme="dark"),
-    Picture("statistics", page="statistics", height=860),
+    Picture("issue", reference="FW-20431", panel=True, scheme="dark"),
+    Picture("statistics", page="statistics", height=690),
     Picture("phone", reference="FW-20433", panel=True, width=390, height=760),
 )
 
@@ -52,7 +55,7 @@ async def take(stack: Stack, folder: Path, say: Say) -> None:
     """Send the tickets, wait until all is settled, and write the pictures into the folder."""
     program = binaries.provide("chromium", "chromium", say)
     sent = [*tickets.ordinary(ORDINARY), *reversed(tickets.TICKETS)]
-    await tickets.publish(stack.servers.broker.amqp_url, iter(sent))
+    await tickets.publish(stack.servers.broker.amqp_url, sent)
     newest = await _settled(stack, len(sent))
     folder.mkdir(parents=True, exist_ok=True)
     environment: dict[str, Any] = {**os.environ, "FONTCONFIG_FILE": str(_fonts(Path(".local/fonts").resolve()))}
@@ -112,6 +115,7 @@ async def _drawn(page: Page, picture: Picture) -> None:
     await page.locator(".live .on").wait_for()
     if picture.reference:
         await page.locator(".story").first.wait_for()
+        await page.locator(".issues [aria-current]").wait_for(state="hidden")  # it is seen now
     else:
         await page.locator("figure").first.wait_for()
     if picture.panel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +73,8 @@ SUBJECTS = (
 )
 # How often what becomes of a message of ordinary days, in percent.
 BEHAVIOURS = {
-    "read": 34, "read-gmail": 22, "delivered": 24, "prefetched": 9, "scanned": 3, "unknown-user": 2,
-    "returned": 2, "mailbox-full": 2, "complains": 1, "blames-us": 1,
+    "read": 34, "read-gmail": 22, "delivered": 15, "slow": 6, "deferred-twice": 4, "prefetched": 9, "scanned": 3,
+    "unknown-user": 2, "returned": 1, "mailbox-full": 2, "complains": 1, "blames-us": 1,
 }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def ordinary(count: int, seed: int = 7) -> Iterator[Sent]:
         yield Sent(f"FW-{19_000 + number}", drawn.choice(SUBJECTS), (f"{behaviour}+c{number}@customers.test",), days)
 
 
-async def publish(amqp_url: str, sent: Iterator[Sent]) -> None:
+async def publish(amqp_url: str, sent: Iterable[Sent]) -> None:
     """Ask for all of it."""
     async with await aio_pika.connect(amqp_url) as connection:
         channel = await connection.channel(on_return_raises=True)

@@ -98,6 +98,12 @@ export class Inbox {
     this.list.items = items;
   }
 
+  #add(items, cursor) {
+    this.#cursor = cursor;
+    items.forEach((item, at) => this.#places.set(item.message_id, this.list.items.length + at));
+    this.list.add(items);
+  }
+
   async #fetch(cursor) {
     const filters = this.#filters;
     this.#busy = true;
@@ -106,7 +112,8 @@ export class Inbox {
       if (filters !== this.#filters) return;
       this.#busy = false;
       put(this.notice);
-      this.#take(cursor ? [...this.list.items, ...found.messages] : found.messages, found.cursor);
+      if (cursor) this.#add(found.messages, found.cursor);
+      else this.#take(found.messages, found.cursor);
       if (!this.list.items.length) put(this.notice, this.#nothing());
     } catch (problem) {
       if (filters === this.#filters) put(this.notice, fault(problem, () => this.#fetch(cursor)));

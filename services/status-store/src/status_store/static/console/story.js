@@ -21,7 +21,7 @@ const of = (events, { recipient_no: number }) => events.filter((event) => Number
 
 function drawn(delivery, why, events, message) {
   return h('section', { class: `story ${tone(delivery.status)}` },
-    h('header', {}, h('h4', { dir: 'auto' }, delivery.recipient ?? 'Recipient erased or not known yet'), told(delivery.status, delivery.shown_as)),
+    h('header', {}, h('h4', { dir: 'auto' }, delivery.recipient ?? 'Recipient erased or not known yet'), message.deliveries.length > 1 && told(delivery.status, delivery.shown_as)),
     h('p', { class: 'why' }, h('strong', {}, 'Why: '), sentence(why.rule), '.', ...why.notes.map((note) => ` ${sentence(note)}.`),
       delivery.read_tracking === false && ' Read tracking is off.'),
     h('ol', { class: 'timeline', 'aria-label': 'Timeline' }, ...events.map((event) => entry(event, why))),

@@ -27,14 +27,21 @@ export class Windowed {
     this.render(true);
   }
 
+  /** Add items at the end; nothing that is drawn changes. */
+  add(items) {
+    this.#items.push(...items);
+    this.element.style.height = `${this.#items.length * this.height}px`;
+    this.render();
+  }
+
   /** Draw the rows in view; all of them anew where they may have changed. */
   render(anew = false) {
     if (anew) this.#drawn.clear();
     const [first, last] = this.#range();
     const kept = new Map();
     for (let index = first; index < last; index += 1) kept.set(index, this.#drawn.get(index) ?? this.#row(index));
+    if (kept.size !== this.#drawn.size || !this.#drawn.has(first)) this.element.replaceChildren(...kept.values());
     this.#drawn = kept;
-    this.element.replaceChildren(...kept.values());
     if (last > this.#items.length - 3 * MARGIN) this.more();
   }
 
