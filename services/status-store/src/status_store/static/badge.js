@@ -180,17 +180,18 @@ export class TracepostStatus extends HTMLElement {
     }
   }
 
-  // While the server is away the browser connects again by itself.
+  // While a server that was heard is away, the browser connects again by itself.
   async #stream(signal) {
     streams += 1;
     const source = new EventSource(this.#url('badge/live'));
     await new Promise((end) => {
-      const quiet = setTimeout(end, QUIET_MS);
+      let heard = false;
+      setTimeout(() => heard || end(), QUIET_MS);
       source.addEventListener('badge', (event) => {
-        clearTimeout(quiet);
+        heard = true;
         this.#show(JSON.parse(event.data));
       });
-      source.onerror = () => source.readyState === EventSource.CLOSED && end();
+      source.onerror = () => (heard && source.readyState === EventSource.CONNECTING) || end();
       signal.addEventListener('abort', end);
     });
     source.close();

@@ -116,9 +116,8 @@ export class Inbox {
       else this.#take(found.messages, found.cursor);
       if (!this.list.items.length) put(this.notice, this.#nothing());
     } catch (problem) {
+      // It stays busy until somebody wants it again: not with each row that is scrolled by.
       if (filters === this.#filters) put(this.notice, fault(problem, () => this.#fetch(cursor)));
-    } finally {
-      if (filters === this.#filters) this.#busy = false;
     }
   }
 
@@ -129,10 +128,14 @@ export class Inbox {
   /** What is newer than the first row, without a jump for who has scrolled. */
   async #head() {
     const filters = this.#filters;
-    const found = await page(filters, { limit: 100 }).catch(() => null);
+    const found = await page(filters).catch(() => null);
     if (!found || filters !== this.#filters) return;
     const fresh = found.messages.filter((item) => !this.#places.has(item.message_id));
     if (!fresh.length) return;
+    if (fresh.length === PAGE) { // there may be more between
+      this.load();
+      return;
+    }
     const items = [...fresh, ...this.list.items].sort((a, b) => (a.message_id < b.message_id ? 1 : -1));
     const scrolled = this.scroller.scrollTop > this.issues.offsetHeight;
     if (this.#active >= 0) this.#active += fresh.length;
@@ -143,7 +146,8 @@ export class Inbox {
 
   async #showIssues() {
     const alone = !Object.values(this.#filters).some(Boolean);
-    const found = alone && (await get('/v1/messages', { unseen: true, status: 'issues', limit: FIRST_ISSUES + 1 }).catch(() => null));
+    const asking = alone && get('/v1/messages', { unseen: true, status: 'issues', limit: FIRST_ISSUES + 1 });
+    const found = asking ? await asking.catch(() => null) : null;
     this.issues.hidden = !found?.messages.length;
     if (this.issues.hidden) return put(this.issues);
     const first = found.messages.slice(0, FIRST_ISSUES);

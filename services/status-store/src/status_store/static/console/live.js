@@ -1,16 +1,24 @@
-/** The feed of changes, as long as the page is open: what changed, and whether the feed is connected. */
+/** The feed of changes, as long as the page is open: what changed, whether it is connected, that some may be missed. */
 
-export function follow(changed, connected) {
+export function follow(changed, connected, missed) {
   let source;
   let cursor;
+  let lost = false;
   const start = () => {
     source?.close();
     if (document.hidden) return;
     source = new EventSource(cursor ? `/v1/changes?cursor=${encodeURIComponent(cursor)}` : '/v1/changes');
-    source.onopen = () => connected(true);
+    source.onopen = () => {
+      connected(true);
+      if (lost) missed();
+      lost = false;
+    };
     source.onerror = () => {
       connected(false);
-      if (source.readyState === EventSource.CLOSED) setTimeout(start, 5000);
+      const refused = source.readyState === EventSource.CLOSED; // also a cursor that is too old
+      if (refused) cursor = undefined;
+      lost ||= !cursor;
+      if (refused) setTimeout(start, 5000);
     };
     source.addEventListener('change', (event) => {
       const change = JSON.parse(event.data);

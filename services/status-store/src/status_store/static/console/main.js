@@ -61,7 +61,11 @@ function frame(session) {
   };
   routed(show);
   show();
-  follow((change) => { inbox.changed(change); ticket.changed(change); }, (is) => put(live, h('span', { class: is ? 'on' : 'off' }, is ? 'Live' : 'Reconnecting…')));
+  follow(
+    (change) => { inbox.changed(change); ticket.changed(change); },
+    (is) => put(live, h('span', { class: is ? 'on' : 'off' }, is ? 'Live' : 'Reconnecting…')),
+    () => { inbox.load(); ticket.again(); },
+  );
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape' || event.target.closest('dialog, input, :popover-open') || !here().id) return;
     location.hash = address('messages', '', here().query);

@@ -3,7 +3,15 @@
 export function here() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const [page = '', id = ''] = path.split('/');
-  return { page: page || 'messages', id: decodeURIComponent(id), query: Object.fromEntries(new URLSearchParams(query)), state: history.state ?? {} };
+  return { page: page || 'messages', id: decoded(id), query: Object.fromEntries(new URLSearchParams(query)), state: history.state ?? {} };
+}
+
+function decoded(id) {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return id; // which nothing has
+  }
 }
 
 export function address(page, id = '', query = {}) {

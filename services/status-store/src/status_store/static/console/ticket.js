@@ -19,7 +19,7 @@ export class Ticket {
   constructor(seen) {
     this.seen = seen;
     this.element = h('section', { class: 'ticket', 'aria-label': 'Ticket', tabindex: '-1' });
-    this.again = gathered(() => this.#fill(this.#id), 500);
+    this.again = gathered(() => this.#fill(this.#id).catch(() => {}), 500); // else it stays as it is
   }
 
   async show(id, filters) {
