@@ -236,6 +236,78 @@ async def test_a_ticket_shows_all_its_messages_and_why(store: Running, page: Pag
     await expect(page.locator(".timeline")).to_contain_text("a later bounce outranks it")
 
 
+async def test_a_search_combines_words_and_keeps_an_address_out_of_the_url(store: Running, page: Page) -> None:
+    tag = secrets.token_hex(4)
+    told: dict[str, Any] = {"tags": [tag], "recipient": f"{tag}@example.org"}
+    _, events = sent("Wanted", **told)
+    returned, more = sent("Returned", **told)
+    other, others = sent("Of another tag", recipient=f"{tag}@example.org")
+    await store.publish(*events, *more, *others, event("sender", returned, 0, refused("550 5.1.1 No such user")))
+    await sign_in(page, store)
+    search = page.get_by_role("searchbox")
+    await search.fill(f"{tag}@example.org")
+    await search.press("Enter")
+    await expect(rows(page)).to_have_count(3)
+    assert tag not in page.url
+    await page.reload()
+    await expect(search).to_have_value(f"{tag}@example.org")
+    await expect(rows(page)).to_have_count(3)
+    await search.fill(f"{tag}@example.org tag:{tag}")
+    await search.press("Enter")
+    await expect(rows(page)).to_have_count(2)
+    await page.get_by_label("Status").select_option("Hard bounce")
+    await expect(rows(page)).to_have_count(1)
+    await expect(rows(page)).to_contain_text("Returned")
+    await page.get_by_label("Period").select_option("Last 24 hours")
+    await expect(rows(page)).to_have_count(1)
+    await search.fill(str(other))
+    await search.press("Enter")
+    await expect(page.get_by_role("article")).to_contain_text("Of another tag")
+
+
+async def test_issues_not_yet_seen_come_first_until_somebody_looks(store: Running, page: Page) -> None:
+    id_, events = sent("It came back")
+    await store.publish(*events, event("sender", id_, 0, refused("550 5.1.1 No such user")))
+    await store.publish(*sent("All is well")[1])
+    await sign_in(page, store)
+    issues = page.get_by_role("region", name="Delivery issues not yet seen")
+    await expect(issues.get_by_role("link").first).to_contain_text("It came back")
+    await issues.get_by_role("link").first.click()
+    await expect(page.get_by_role("article")).to_contain_text("It came back")
+    await page.get_by_role("link", name="Tracepost").click()
+    await expect(issues.get_by_text("It came back")).to_have_count(0)
+    await store.publish(*_returned("One more")[1])
+    await expect(issues.get_by_role("link").first).to_contain_text("One more")
+    await issues.get_by_role("button", name="Mark all as seen").click()
+    await expect(issues).to_be_hidden()
+
+
+def _returned(subject: str) -> tuple[UUID, list[AnyEvent]]:
+    id_, events = sent(subject)
+    return id_, [*events, event("sender", id_, 0, refused("550 5.1.1 No such user"))]
+
+
+async def test_statistics_count_what_came(store: Running, page: Page) -> None:
+    id_, events = sent("Your tent")
+    await store.publish(*events, read(id_))
+    await sign_in(page, store, at="statistics")
+    charts = page.get_by_role("figure")
+    await expect(charts).to_have_count(4)
+    await expect(page.locator(".tiles")).to_contain_text("Median time to delivery")
+    opens = charts.filter(has_text="Opens by verdict")
+
+    async def agree() -> bool:
+        await page.reload()
+        await opens.get_by_text("As a table").click()
+        shown = await opens.get_by_role("row", name="A person").inner_text()
+        return shown.split("\t") == ["A person", str((await store.ask("GET", "/stats", by="day"))["opens"]["person"])]
+
+    await eventually(agree)
+    await page.get_by_role("button", name="24 hours").click()
+    await expect(page.get_by_text("By the time of sending, by hour.")).to_be_visible()
+    await expect(charts.first.locator("rect").first).to_be_attached()
+
+
 async def test_dead_letters_are_replayed_and_forgotten(store: Running, page: Page) -> None:
     letter = await bury(store, "no event")
     await sign_in(page, store, at="dead-letters")

@@ -3,8 +3,10 @@
 import { h, svg } from './dom.js';
 import { number } from './words.js';
 
-const WIDTH = 640;
-const HEIGHT = 200;
+const WIDTH = 480; // about as wide as it is shown, so that type keeps its size
+const HEIGHT = 165;
+const NAMES = 165;
+const LONGEST = WIDTH - NAMES - 55;
 const WIDEST = 64; // of a column
 const EDGE = { left: 40, bottom: 22, top: 8 };
 
@@ -33,8 +35,8 @@ export function bars(title, entries, note = '') {
   const most = Math.max(1, ...sorted.map(([, value]) => value));
   const drawn = sorted.flatMap(([name, value, tone = 'tone-plain'], at) => [
     svg('text', { x: 0, y: at * 30 + 19, class: 'name' }, name),
-    svg('rect', { class: tone, x: 200, y: at * 30 + 6, width: Math.max(2, (360 * value) / most), height: 18, rx: 2 }),
-    svg('text', { x: 208 + (360 * value) / most, y: at * 30 + 19, class: 'value' }, number(value)),
+    svg('rect', { class: tone, x: NAMES, y: at * 30 + 6, width: Math.max(2, (LONGEST * value) / most), height: 18, rx: 2 }),
+    svg('text', { x: NAMES + 8 + (LONGEST * value) / most, y: at * 30 + 19, class: 'value' }, number(value)),
   ]);
   const table = { head: ['', 'Number'], rows: sorted.map(([name, value]) => [name, number(value)]) };
   return figure(title, sorted.length ? note : 'None in this time.', [], drawn, table, sorted.length * 30 || 1);

@@ -52,7 +52,7 @@ export function form(search) {
   };
   const element = h('form', { class: 'search', role: 'search', onsubmit: submit }, text, h('div', { class: 'selects' }, status, days));
   for (const select of [status, days]) select.addEventListener('change', () => submit());
-  text.addEventListener('search', () => text.value === '' && submit());
+  text.addEventListener('input', () => text.value === '' && submit());
   document.addEventListener('keydown', (event) => {
     if (event.key !== '/' || event.target.closest('input, textarea, select, dialog')) return;
     event.preventDefault();

@@ -61,7 +61,7 @@ export class Ticket {
       h('header', { class: 'ticket-head' },
         h('a', { class: 'back', href: address('messages', '', filters), 'aria-label': 'Back to the list' }, '‹'),
         h('div', {}, h('h1', { dir: 'auto' }, message.reference ?? message.subject ?? 'Message'),
-          h('p', { class: 'quiet' }, [plural(all.length, 'message'), message.app && `app ${message.app}`].filter(Boolean).join(' · ')))),
+          h('p', { class: 'quiet', dir: 'auto' }, [plural(all.length, 'message'), message.app && `app ${message.app}`].filter(Boolean).join(' · ')))),
       h('div', { class: 'cards' }, ...this.#cards.values()));
     this.#cards.get(message.message_id).scrollIntoView({ block: 'nearest' });
   }
@@ -95,12 +95,12 @@ function card(message, open, filters) {
         h('span', { class: 'from', dir: 'auto' }, sender ?? 'Sender not known yet'),
         h('time', { datetime: time.toISOString(), title: exactly(time) }, shortly(time))),
       h('h2', { dir: 'auto' }, open ? subject || '(no subject)' : h('a', { href: address('messages', id, filters) }, subject || '(no subject)')),
-      open && h('p', { class: 'to' }),
+      open && h('p', { class: 'to', dir: 'auto' }),
       h('footer', {}, h('span', { class: 'tags' }, ...(tags ?? []).map((tag) => h('span', { dir: 'auto' }, tag))), h('tracepost-status', { message: id, live: 'off' }))),
     open && h('div', { class: 'stories' }));
 }
 
-const addresses = ({ deliveries }) => ['To ', ...deliveries.map((each, at) => h('span', { dir: 'auto' }, `${at ? ', ' : ''}${each.recipient ?? 'not known yet'}`))];
+const addresses = ({ deliveries }) => ['To ', ...deliveries.flatMap((each, at) => [at > 0 && ', ', h('bdi', {}, each.recipient ?? 'not known yet')])];
 
 function facts({ message_id: id, rfc_message_id: header, rollup, version, metadata }) {
   const lines = [['Roll-up', rollup.rule], ['Message id', id], ['Message-ID header', header], ['Version', version], ...Object.entries(metadata ?? {})];
