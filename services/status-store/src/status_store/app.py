@@ -16,6 +16,7 @@ from status_store import (
     housekeeping,
     letters,
     messages,
+    openapi,
     recipients,
     replies,
     search,
@@ -67,6 +68,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             *recipients.routes(receipts, partial(settling.settle, receipts, publisher), keyring, keys),
             *letters.routes(store, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
+            *openapi.routes(),
         )
         application = api(settings.cors_origins, *routes)
         application.on_shutdown.append(live.end)
