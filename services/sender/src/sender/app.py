@@ -79,7 +79,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         async with (
             background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
-            http.serving(api(door.send, *routes_of_api), settings.host, settings.api_port),
+            http.serving(api(settings.cors_origins, door.send, *routes_of_api), settings.host, settings.api_port),
             sending.running(),
             deliver.sending(desk),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed)) as events,
