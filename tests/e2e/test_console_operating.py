@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -72,7 +72,7 @@ async def test_a_destination_is_paused_and_a_message_is_sent_ahead_of_its_time(s
 
 
 @asynccontextmanager
-async def bounce_ingest() -> AsyncIterator[str]:
+async def bounce_ingest(origins: Collection[str]) -> AsyncIterator[str]:
     """One report in quarantine, at an API that asks for a key."""
     report = {"id": "1", "reason": "no_token", "received_at": datetime.now(UTC).isoformat(), "subject": SCRIPT}
 
@@ -85,7 +85,7 @@ async def bounce_ingest() -> AsyncIterator[str]:
         return web.json_response(report | {"raw": f"Subject: {SCRIPT}"})
 
     app = web.Application()
-    allow_origins(app, ["*"])
+    allow_origins(app, origins, sessions=True)
     app.router.add_get("/v1/quarantine", listed)
     app.router.add_get("/v1/quarantine/1", shown)
     async with serving(app, HOST, 0) as port:
@@ -95,11 +95,13 @@ async def bounce_ingest() -> AsyncIterator[str]:
 async def test_what_is_not_configured_is_hidden_and_the_quarantine_asks_for_its_own_key(
     broker: str, database: str, browser: Browser
 ) -> None:
+    origins: list[str] = []
     async with (
-        bounce_ingest() as url,
+        bounce_ingest(origins) as url,
         running(broker, database, bounce_ingest_url=url) as store,
         chromium.page(browser, "401 (Unauthorized)") as page,
     ):
+        origins.append(store.url.removesuffix("/v1"))
         login = await store.ask("POST", "/session/login")
         await page.goto(f"{store.url.removesuffix('v1')}?login={login['login']}")
         await expect(page.get_by_role("link", name="Quarantine")).to_be_visible()

@@ -1,10 +1,10 @@
-"""Lists by any combination of filters: what is found, page by page, and that no big table is ever read through."""
+"""Lists by any combination of filters: what is found, page by page, and which issues are unseen."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,18 +15,17 @@ from uuid_utils.compat import uuid7
 from status_store import housekeeping
 from status_store.asked import Search, plan
 from status_store.issues import Issues
-from status_store.queries import Queries, looks
+from status_store.queries import Queries
 from status_store.record import record
 from status_store.store import Store
 from tests.conftest import KEYRING
 from tests.unit.samples import uuid7_at
-from tracepost import months, partitions, postgres
+from tracepost import partitions, postgres
 from tracepost.events import Accepted, AnyEvent, Bounced, Complained, Data, Delivered, Erased, Opened, event
 from tracepost.postgres import Pool
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 START = NOW - timedelta(days=40)
-STORED = 30_000
 
 
 @pytest.fixture
@@ -170,86 +169,3 @@ async def test_an_issue_that_is_none_any_more_is_not_to_be_seen(store: Store) ->
     assert await found(store, unseen=True) == [str(message_id)]
     await record(store, [event("b", message_id, 0, undone, time=NOW + timedelta(seconds=1))])
     assert await found(store, unseen=True) == []
-
-
-FILL = (
-    """CREATE TEMP TABLE ids AS
-    SELECT n, (lpad(to_hex((extract(epoch FROM now() - n * interval '2 minutes') * 1000)::bigint), 12, '0')
-        || '7' || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid AS id,
-        CASE WHEN n % 5 = 0 THEN 'hard_bounce' WHEN n % 3 = 0 THEN 'read' ELSE 'delivered' END AS status
-    FROM generate_series(1, $1::int) AS n""",
-    """INSERT INTO messages (message_id, version, recipient_count, described_by, status, rollup, app, reference, sender)
-    SELECT id, 2, 1, 0, status, '{}', 'app' || n % 3, 'T-' || n, 'a@example.com' FROM ids""",
-    "INSERT INTO issues (message_id, status) SELECT id, status FROM ids WHERE n % 5 = 0",
-    """INSERT INTO terms SELECT term, id, 0
-    FROM ids, unnest(ARRAY[md5((n % 997)::text)::uuid, md5('s')::uuid, md5('a' || n % 3)::uuid, $1]) AS term""",
-    "VACUUM ANALYZE",
-)
-
-
-# The months of what is stored; the others are empty.
-BIG = tuple({str(months.month(NOW - timedelta(minutes=2 * n))) for n in (0, STORED)})
-
-
-def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for each in node.get("Plans", ()):
-        yield from nodes(each)
-
-
-def read_through(plan: Iterable[dict[str, Any]]) -> list[str]:
-    """Where a plan reads a whole table or index: without a condition on the index, and to its end."""
-    bad = []
-    for node in plan:
-        table = str(node.get("Relation Name", ""))
-        if not table.endswith(BIG):
-            continue
-        kind = node["Node Type"]
-        if kind == "Seq Scan" or (kind.startswith(("Index", "Bitmap")) and "Index Cond" not in node):
-            bad.append(f"{kind} of {table}")
-    return bad
-
-
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_no_combination_of_filters_reads_a_big_table_through(store: Store, pool: Pool, mode: str) -> None:
-    key = UUID(plan(Search(recipient="ann@example.org"), None, KEYRING.address_key).terms[0])
-    async with pool.acquire() as connection:
-        for each in FILL[:3]:
-            await connection.execute(each, *([STORED] if "$1" in each else []))
-        await connection.execute(FILL[3], key)
-        await connection.execute(FILL[4])
-        await connection.execute(f"SET plan_cache_mode = {mode}")
-        for walk, sql in looks.items():
-            await connection.execute(f"PREPARE {walk} AS {sql}")
-        seen = set()
-        for asked in combinations():
-            if "from" in asked:
-                asked |= {"from": NOW - timedelta(days=20), "to": NOW}
-            wanted = plan(Search(**asked), asked.get("app"), KEYRING.address_key)
-            values = ", ".join(map(literal, (wanted.low, wanted.high, 100, *wanted[1:6])))
-            [told] = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {wanted.walk}({values})"))
-            assert read_through(nodes(told["Plan"])) == [], (asked, told)
-            seen.add(wanted.walk)
-    assert seen == looks.keys()
-
-
-def literal(value: object) -> str:
-    match value:
-        case None:
-            return "NULL"
-        case bool():
-            return str(value)
-        case tuple():
-            return "'{" + ",".join(map(str, value)) + "}'"
-    return f"'{value}'"
-
-
-async def test_a_plan_that_reads_a_table_through_is_noticed(pool: Pool, store: Store) -> None:
-    async with pool.acquire() as connection:
-        for each in FILL[:2]:
-            await connection.execute(each, *([STORED] if "$1" in each else []))
-        await connection.execute(FILL[4])
-        [told] = json.loads(
-            await connection.fetchval("EXPLAIN (FORMAT JSON) SELECT * FROM messages WHERE sender = 'a@example.com'")
-        )
-    assert read_through(nodes(told["Plan"]))

@@ -34,6 +34,8 @@ PURE = {
         "status_store.words",
         "status_store.cursors",
         "status_store.asked",
+        "status_store.answers",
+        "status_store.operations",
         "status_store.terms",
         "status_store.counters",
     ),

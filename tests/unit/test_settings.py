@@ -267,3 +267,17 @@ def test_trusted_proxies_are_a_list_of_networks(environment: Set) -> None:
 def test_a_list_may_have_spaces(environment: Set) -> None:
     environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.0/24")
     assert len(PixelSettings().trusted_proxies) == 2
+
+
+def test_origins_are_written_as_browsers_send_them(environment: Set) -> None:
+    environment(DATABASE_URL=DATABASE, CORS_ORIGINS="https://desk.example.org, http://127.0.0.1:8080")
+    assert StatusStoreSettings().cors_origins == ("https://desk.example.org", "http://127.0.0.1:8080")
+    for wrong in ("desk.example.org", "https://desk.example.org/", "https://desk.example.org/page"):
+        environment(CORS_ORIGINS=wrong)
+        assert f"{wrong} is no origin" in explained(StatusStoreSettings)
+
+
+@pytest.mark.parametrize("minutes", ["14", "1441"])
+def test_a_view_token_lives_a_quarter_of_an_hour_to_a_day(environment: Set, minutes: str) -> None:
+    environment(DATABASE_URL=DATABASE, VIEW_MINUTES=minutes)
+    assert "VIEW_MINUTES" in explained(StatusStoreSettings)

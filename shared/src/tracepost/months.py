@@ -13,8 +13,8 @@ AHEAD = 2  # months whose partitions are made before they are needed
 
 
 def least_id(time: datetime) -> UUID:
-    """The least UUIDv7 of a moment (RFC 9562: 48 bits of milliseconds come first)."""
-    return UUID(int=int(time.timestamp() * 1000) << 80)
+    """The least UUIDv7 of a moment (RFC 9562: 48 bits of milliseconds since 1970 come first)."""
+    return UUID(int=max(0, int(time.timestamp() * 1000)) << 80)
 
 
 class Month(NamedTuple):

@@ -11,9 +11,9 @@ from tracepost.http import Handler, allow_origins, problems
 
 
 def api(origins: Collection[str], send: Handler, *further: web.RouteDef) -> web.Application:
-    """`POST /v1/messages`, and what others serve; pages of these origins may use it too."""
+    """`POST /v1/messages`, and what others serve; the console's pages use it by their users' sessions."""
     app = web.Application(middlewares=[problems], client_max_size=requests.MOST_BYTES)
-    allow_origins(app, origins)
+    allow_origins(app, origins, sessions=True)
     app.router.add_post("/v1/messages", send)
     app.router.add_routes(further)
     return app

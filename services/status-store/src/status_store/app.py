@@ -17,6 +17,7 @@ from status_store import (
     housekeeping,
     letters,
     messages,
+    openapi,
     recipients,
     replies,
     search,
@@ -68,6 +69,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             *recipients.routes(receipts, partial(settling.settle, receipts, publisher), keyring, keys),
             *letters.routes(store, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
+            *openapi.routes(),
             *console.routes(settings.sender_url, settings.bounce_ingest_url),
         )
         application = api(settings.cors_origins, *routes)

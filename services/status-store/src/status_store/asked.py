@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from status_store import terms
+from status_store.cursors import CursorText
 from status_store.rollup import ISSUES
 from status_store.standing import Status
 from status_store.terms import address_of
@@ -30,9 +31,17 @@ def _storable(text: str) -> str:
     return text
 
 
-Word = Annotated[str, StringConstraints(min_length=1, max_length=MOST_WORD), AfterValidator(_storable)]
+Word = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MOST_WORD),
+    AfterValidator(_storable),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MOST_WORD, "pattern": "^[^\\u0000]+$"}),
+]
 Address = Annotated[
-    str, StringConstraints(max_length=MOST_CHARACTERS), AfterValidator(lambda text: normal(parse(text).address))
+    str,
+    StringConstraints(max_length=MOST_CHARACTERS),
+    AfterValidator(lambda text: normal(parse(text).address)),
+    WithJsonSchema({"type": "string", "format": "email"}),
 ]
 """A mailbox; what is kept of it is its address in normal form."""
 
@@ -69,6 +78,9 @@ class Search(Listing):
 Walk = Literal["term", "reference", "unseen", "status", "time"]
 
 
+Kind = Literal["erase", "withdraw", "export"]
+
+
 class Wish(Asked):
     """What is asked for an address, and why."""
 
@@ -88,6 +100,42 @@ def recipient_no(text: str) -> int:
     if not re.fullmatch("[0-9]{1,3}", text, re.ASCII) or int(text) > 255:
         raise Invalid(Problem(code="invalid-number", title="A recipient's number is 0 to 255", status=400))
     return int(text)
+
+
+class Following(Asked):
+    """What comes after the cursor; without one, what comes from now on."""
+
+    cursor: CursorText | None = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    wait: Annotated[float, Field(ge=0, le=60, description="seconds to wait for a change where there is none yet")] = 0
+
+
+class Letters(Asked):
+    """Dead letters, newest first; `cursor` from the page before."""
+
+    queue: Word | None = None
+    code: Word | None = None
+    cursor: UUID | None = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+
+
+class SignIn(Asked):
+    """A key, or a login that was made with one."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in ("key", "login")]
+        }
+    )
+
+    key: str | None = None
+    login: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> SignIn:
+        if (self.key is None) == (self.login is None):
+            raise ValueError("give a key or a login, and not both")
+        return self
 
 
 class Plan(NamedTuple):

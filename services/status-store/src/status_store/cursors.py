@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import to_json
 
 LAST = 2**31 - 1
 
-_WRITTEN = re.compile(r"(0|[1-9]\d{0,17})(?:-([1-9]\d{0,8}))?", re.ASCII)
+PATTERN = "(0|[1-9][0-9]{0,17})(?:-([1-9][0-9]{0,8}))?"
+_WRITTEN = re.compile(PATTERN)
 
 
 class Cursor(NamedTuple):
@@ -33,7 +34,7 @@ def cursor(text: object) -> Cursor:
     return Cursor(int(found[1]), int(found[2] or LAST))
 
 
-CursorText = Annotated[Cursor, BeforeValidator(cursor)]
+CursorText = Annotated[Cursor, BeforeValidator(cursor), WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}$"})]
 
 
 class Item(NamedTuple):

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 
-from status_store.cursors import Cursor, CursorText, Page
+from status_store.asked import Following
+from status_store.cursors import Cursor, Page
 from status_store.feed import Feed
 from status_store.live import AT_ONCE, POLL_SECONDS, Follower, Live, happens, told
 from status_store.sse import HEARTBEAT, HEARTBEAT_SECONDS, cut, streaming
 from tracepost.http import client_of
 from tracepost.keys import ANY, Keys
-
-
-class Following(BaseModel):
-    """The query: what comes after the cursor; without one, what comes from now on."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    cursor: CursorText | None = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
-    wait: Annotated[float, Field(ge=0, le=60, description="seconds to wait for a change where there is none yet")] = 0
 
 
 def routes(feed: Feed, live: Live, keys: Keys) -> list[web.RouteDef]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from aio_pika import Message
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
 
+from status_store.asked import Letters
 from status_store.store import Store
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
 from tracepost.http import answer, client_of
@@ -17,23 +17,12 @@ from tracepost.keys import Keys
 from tracepost.problems import Invalid, Problem
 
 
-class Listing(BaseModel):
-    """The query of a list; `cursor` from the page before."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    queue: str | None = None
-    code: str | None = None
-    cursor: UUID | None = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
-
-
 def routes(store: Store, publisher: Publisher, keys: Keys, user: str) -> list[web.RouteDef]:
     """`/v1/dead-letters…`; a replay is published as AMQP user `user`, for the letter's own app."""
 
     async def listed(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
-        asked = Listing.model_validate(dict(request.query))
+        asked = Letters.model_validate(dict(request.query))
         found = await store.dead_letters(asked.queue, asked.code, asked.cursor, asked.limit)
         return answer({"dead_letters": found, "cursor": found[-1]["id"] if len(found) == asked.limit else None})
 

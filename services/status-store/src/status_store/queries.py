@@ -12,6 +12,8 @@ from uuid import UUID
 from status_store import fold
 from status_store.asked import Plan, Walk
 from status_store.fold import Delivery
+from status_store.rollup import SHOWN_AS
+from status_store.standing import Status
 from tracepost import events, postgres
 from tracepost.batches import Batches
 from tracepost.events import AnyEvent
@@ -24,14 +26,15 @@ _sql = postgres.load("status_store")
 looks = {name: _sql["look"].format(walk=_sql[f"walk_{name}"]) for name in get_args(Walk)}
 
 MOST_LOOKED_AT = 10_000  # messages for one page: some hundredths of a second
-AT_ONCE = 2  # one statement of points is made ready while the database works at the other
+AT_ONCE = 1  # statement of points: more would each be of fewer
 
 
 class Point(NamedTuple):
-    """A message: whose it is, its version, its row as JSON, and what is known of its deliveries."""
+    """A message: whose it is, its version, its status in words, its row as JSON, what is known of its deliveries."""
 
     app: str | None
     version: int
+    shown_as: str
     row: str
     deliveries: dict[int, Delivery]
 
@@ -109,5 +112,6 @@ def _unknown() -> Invalid:
     return Invalid(Problem(code="unknown-message", title="No event of this message is known", status=404))
 
 
-def _point(app: str | None, version: int, row: str, numbers: Any, facts: Any) -> Point:
-    return Point(app, version, row, {number: fold.from_json(each) for number, each in zip(numbers, facts, strict=True)})
+def _point(app: str | None, version: int, status: Status, words: str | None, row: str, *known: Sequence[Any]) -> Point:
+    deliveries = {number: fold.from_json(facts) for number, facts in zip(*known, strict=True)}
+    return Point(app, version, words or SHOWN_AS[status], row, deliveries)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from status_store.asked import Kind
 from tracepost import postgres
 from tracepost.events import Utc
 from tracepost.months import least_id
 from tracepost.postgres import Pool
 
 _sql = postgres.load("status_store")
-
-Kind = Literal["erase", "withdraw", "export"]
 
 ERASED_BODY = b"(erased)"
 PAGE = 100

@@ -10,8 +10,9 @@ from aiohttp import web
 from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 
-from status_store.asked import Wish
-from status_store.receipts import Kind, Receipt, Receipts
+from status_store.asked import Kind, Wish
+from status_store.receipts import Receipt, Receipts
+from status_store.rollup import shown
 from status_store.sse import cut
 from status_store.terms import hashed
 from tracepost import postgres
@@ -97,7 +98,8 @@ async def _export(receipts: Receipts, request: web.Request, receipt: Receipt, ad
     try:
         async for message_id, number, message, events in receipts.export(receipt, hashed("to", receipt.address_key)):
             key = f'"message_id":"{message_id}","recipient_no":{number}'
-            await response.write(f'{between}{{{key},"message":{message},"events":{events or "[]"}}}'.encode())
+            told = to_json(shown(message)).decode()
+            await response.write(f'{between}{{{key},"message":{told},"events":{events or "[]"}}}'.encode())
             between = ","
     except postgres.TRANSIENT as error:  # what was begun cannot become a problem document
         log.warning("export broke off", receipt=str(receipt.id), reason=repr(error))

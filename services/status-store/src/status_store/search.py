@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from aiohttp import web
 
 from status_store.asked import Listing, Search, plan
 from status_store.issues import Issues
 from status_store.queries import Queries
-from status_store.rollup import SHOWN_AS
+from status_store.rollup import shown
 from tracepost.http import answer, client_of, uuid_of
 from tracepost.keys import Client, Keys, app_of
 from tracepost.tokens import Keyring
@@ -30,7 +27,7 @@ def routes(queries: Queries, issues: Issues, keyring: Keyring, keys: Keys) -> li
     async def _page(client: Client, asked: Listing) -> web.Response:
         wanted = plan(asked, app_of(client, asked.app), keyring.address_key)
         rows, cursor = await queries.page(wanted, asked.limit)
-        return answer({"messages": [_message(row) for row in rows], "cursor": cursor})
+        return answer({"messages": [shown(row) for row in rows], "cursor": cursor})
 
     async def seen(request: web.Request) -> web.Response:
         client, message_id = client_of(request, keys, "read"), uuid_of(request)
@@ -43,8 +40,3 @@ def routes(queries: Queries, issues: Issues, keyring: Keyring, keys: Keys) -> li
         web.post("/v1/messages/search", searched),
         web.post("/v1/messages/{id}/seen", seen),
     ]
-
-
-def _message(text: str) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(text)
-    return row | {"shown_as": row["rollup"].get("shown_as", SHOWN_AS[row["status"]])}

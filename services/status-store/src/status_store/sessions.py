@@ -5,27 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, model_validator
 
+from status_store.asked import SignIn
 from status_store.logins import Logins
 from tracepost.http import SESSION_COOKIE, answer, bearer, client_of
 from tracepost.keys import LOCAL, SESSION_LIFETIME, Client, Keys, hashed
 from tracepost.problems import Invalid, Problem
-
-
-class SignIn(BaseModel):
-    """The body of a sign-in: one of both."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    key: str | None = None
-    login: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> SignIn:
-        if (self.key is None) == (self.login is None):
-            raise ValueError("give a key or a login, and not both")
-        return self
 
 
 def routes(logins: Logins, keys: Keys) -> list[web.RouteDef]:

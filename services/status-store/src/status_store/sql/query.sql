@@ -1,6 +1,6 @@
 -- name: points
 -- The bounds ($2, $3) tell even a generic plan which partitions to look at; an array would not.
-SELECT m.message_id::text, m.app, m.version, row_to_json(m)::text, d.numbers, d.facts
+SELECT m.message_id::text, m.app, m.version, m.status, m.rollup->>'shown_as', row_to_json(m)::text, d.numbers, d.facts
 FROM messages m, LATERAL (
     SELECT coalesce(array_agg(recipient_no ORDER BY recipient_no), '{}') AS numbers,
         coalesce(array_agg(facts::text ORDER BY recipient_no), '{}') AS facts

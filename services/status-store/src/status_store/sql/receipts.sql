@@ -30,6 +30,7 @@ SELECT t.message_id, t.recipient_no, m.row, e.bodies
 FROM terms t, LATERAL (
     SELECT row_to_json(m)::text AS row FROM messages m
     WHERE m.message_id = t.message_id AND ($4::text IS NULL OR m.app = $4)
+    OFFSET 0  -- looked at one by one: joined otherwise, the whole table would be read for it
 ) m, LATERAL (
     SELECT json_agg(body ORDER BY time, event_id)::text AS bodies FROM events
     WHERE message_id = t.message_id AND recipient_no = t.recipient_no
