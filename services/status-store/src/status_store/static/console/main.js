@@ -20,16 +20,15 @@ const PAGES = { statistics, suppressions, queue, quarantine, 'dead-letters': dea
 async function start() {
   const place = put(document.body, h('main', { class: 'alone' })).firstChild;
   let session;
-  let key;
   try {
     session = await current();
   } catch (problem) {
     put(place, fault(problem, start));
     return;
   }
-  if (!session) ({ session, key } = await signIn(place));
+  session ??= await signIn(place);
   const { sender_url: sender, bounce_ingest_url: quarantined } = await get('/console.json');
-  configure({ sender, 'bounce-ingest': quarantined }, key);
+  configure({ sender, 'bounce-ingest': quarantined });
   frame(session);
 }
 

@@ -6,9 +6,8 @@ import { ask } from './notice.js';
 let addresses = {};
 const keys = {}; // in this page's memory alone: gone when it is reloaded
 
-export function configure(found, key) {
+export function configure(found) {
   addresses = found;
-  for (const name of Object.keys(found)) keys[name] = key;
 }
 
 export const configured = (name) => Boolean(addresses[name]);

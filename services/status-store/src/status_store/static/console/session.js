@@ -21,7 +21,7 @@ export async function current() {
 export const leave = () => drop('/v1/session');
 export const may = (session, scope) => session.scopes.includes(scope);
 
-/** Ask for a key until one is accepted; resolves to the session and the key. */
+/** Ask for a key until one is accepted; resolves to the session. The key is kept nowhere. */
 export function signIn(place) {
   const fault = h('p', { class: 'fault', role: 'alert' });
   const key = h('input', { id: 'key', type: 'password', name: 'key', autocomplete: 'current-password', required: true, spellcheck: 'false' });
@@ -39,8 +39,7 @@ export function signIn(place) {
     form.addEventListener('submit', async (event) => {
       event.preventDefault();
       try {
-        await post('/v1/session', { key: key.value.trim() });
-        signedIn({ session: await get('/v1/session'), key: key.value.trim() });
+        signedIn(await post('/v1/session', { key: key.value.trim() }));
       } catch (problem) {
         fault.textContent = problem.status === 401 ? 'This key is not known here.' : `${problem.message}. ${problem.detail ?? ''}`;
         key.select();
