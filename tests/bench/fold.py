@@ -26,7 +26,7 @@ from status_store.standing import applying
 from status_store.store import Store
 from tests.bench.harness import Bench, Contender, Ratio, Work, Wrong
 from tests.bench.raw_amqp import Raw, encoded
-from tests.conftest import ROOT, eventually
+from tests.conftest import KEYRING, ROOT, eventually
 from tracepost import events, partitions, postgres, topology
 from tracepost.events import Accepted, AnyEvent, Data, Delivered, Opened, event
 
@@ -82,7 +82,11 @@ async def ours(database: Database, processes: int, url: str) -> AsyncIterator[Wo
     phases = histories(MESSAGES)
     frames = [_frame(phase[at : at + BATCH]) for phase in phases for at in range(0, len(phase), BATCH)]
     async with AsyncExitStack() as stack:
-        ports = [await stack.enter_async_context(_service(database, url)) for _ in range(processes)]
+        ports = []
+        for _ in range(processes):
+            port = free_port()
+            await stack.enter_async_context(service(database, url, ADMIN_PORT=str(port)))
+            ports.append(port)
         yield partial(_through_the_queue, url, frames, ports, sum(map(len, phases)))
     with Raw(url) as raw:
         if left := raw.waiting(topology.STATUS_STORE_EVENTS.name):
@@ -91,21 +95,21 @@ async def ours(database: Database, processes: int, url: str) -> AsyncIterator[Wo
 
 
 @asynccontextmanager
-async def _service(database: Database, url: str) -> AsyncIterator[int]:
-    """A process that is ready; its admin port."""
+async def service(database: Database, url: str, **further: str) -> AsyncIterator[int]:
+    """A process that is ready; the port of its API."""
     port = free_port()
     settings = {
         "AMQP_URL": url,
         "DATABASE_URL": database.url,
         "TOKEN_KEYS": "1:" + base64.b64encode(bytes(32)).decode(),
-        "API_PORT": str(free_port()),
-        "ADMIN_PORT": str(port),
+        "API_PORT": str(port),
+        "ADMIN_PORT": str(free_port()),
         "LOG_LEVEL": "WARNING",
-    }
+    } | further
     env = os.environ | {f"TRACEPOST_{name}": value for name, value in settings.items()}
     log = ROOT / ".local" / "bench" / f"status-store.{port}.log"
     async with running("status-store", [sys.executable, "-m", "status_store"], env=env, log=log):
-        await eventually(partial(_ready, port))
+        await eventually(partial(_ready, int(settings["ADMIN_PORT"])))
         yield port
 
 
@@ -254,7 +258,7 @@ async def database(server: str, stored: int) -> AsyncIterator[Database]:
     await create_database(server, name)
     url = f"{server}/{name}"
     async with postgres.connected(url, "status_store") as pool:
-        await partitions.keep(pool, housekeeping.TABLES, Store(pool, retention=1).months)
+        await partitions.keep(pool, housekeeping.TABLES, Store(pool, retention=1, keyring=KEYRING).months)
     connection = await asyncpg.connect(url)
     if stored:
         one = [phase[0] for phase in histories(1)]

@@ -9,30 +9,21 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aio_pika
-import aiohttp
 import pytest
-import pytest_asyncio
 from rich.console import Console
 from uuid_utils.compat import uuid4, uuid7
 
 from local_stack.demo import CASES, demo
-from local_stack.stack import SERVICES, Stack, running_stack
+from local_stack.stack import SERVICES, Stack
 from tests.conftest import ROOT, eventually
-from tracepost.topology import REQUESTS
+from tests.e2e.asking import answered, has_status, mailbox, query, request, sent, suppressed, timeline
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stack() -> AsyncIterator[Stack]:
-    async with running_stack(ROOT / ".local" / "test-e2e", print) as running:
-        yield running
 
 
 async def told(stack: Stack, **options: Any) -> tuple[int, str]:
@@ -66,39 +57,6 @@ async def test_a_service_that_stands_still_fails_the_demo_and_is_named(stack: St
 async def test_the_stack_recovers_once_the_services_go_on(stack: Stack) -> None:
     code, printed = await told(stack)
     assert code == 0, printed
-
-
-async def answered(stack: Stack, *bodies: bytes) -> list[dict[str, Any]]:
-    """What the sender answers to requests published one after the other."""
-    url = stack.servers.broker.amqp_url
-    async with await aio_pika.connect(url) as connection, connection.channel() as channel:
-        answers = await channel.declare_queue(exclusive=True)
-        exchange = await channel.get_exchange(REQUESTS)
-        for number, body in enumerate(bodies):
-            message = aio_pika.Message(
-                body, user_id="guest", reply_to=answers.name, correlation_id=str(number), delivery_mode=2
-            )
-            await exchange.publish(message, "send.normal")
-        found: dict[str, dict[str, Any]] = {}
-
-        async def all_there() -> bool:
-            if message := await answers.get(no_ack=True, fail=False):
-                found[message.correlation_id or ""] = json.loads(message.body)
-            return len(found) == len(bodies)
-
-        await eventually(all_there)
-        return [found[str(number)] for number in range(len(bodies))]
-
-
-def request(**fields: Any) -> dict[str, Any]:
-    return {
-        "message_id": str(uuid7()),
-        "from": "support@tracepost.test",
-        "to": ["delivered+e2e@simulator.test"],
-        "subject": "Hello",
-        "text": "Hello",
-        **fields,
-    }
 
 
 async def test_bad_requests_are_told_every_fault_and_the_next_is_unharmed(stack: Stack) -> None:
@@ -135,15 +93,6 @@ async def test_a_repeated_request_is_sent_once_and_a_changed_one_is_a_conflict(s
     assert [each["type"].split(".")[1] for each in events["events"]] == ["accepted", "delivered"]
 
 
-async def query(stack: Stack, path: str) -> Any:
-    async with aiohttp.ClientSession() as session, session.get(f"{stack.query_url}/{path}") as response:
-        return await response.json()
-
-
-async def has_status(stack: Stack, message_id: str, status: str) -> bool:
-    return bool((await query(stack, f"messages/{message_id}")).get("status") == status)
-
-
 async def test_lists_are_paged_by_key_and_filtered(stack: Stack) -> None:
     page = await query(stack, f"messages?reference=demo-{CASES[0].behaviour}&limit=1")
     assert page["messages"][0]["reference"] == "demo-delivered"
@@ -175,36 +124,6 @@ async def test_status_changes_are_published_with_rising_versions(stack: Stack) -
         await eventually(read)
     versions = [each["data"]["version"] for each in found]
     assert versions == sorted(set(versions))
-
-
-async def sent(stack: Stack, behaviour: str, status: str, **fields: Any) -> tuple[str, str]:
-    """The id of a message that has reached the status, and the recipient it was sent to."""
-    recipient = f"{behaviour}+{uuid4().hex}@simulator.test"
-    message = request(to=[recipient], html="<p>Hello</p>", **fields)
-    await answered(stack, json.dumps(message).encode())
-    await eventually(lambda: has_status(stack, message["message_id"], status))
-    return message["message_id"], recipient
-
-
-async def timeline(stack: Stack, message_id: str, length: int) -> list[dict[str, Any]]:
-    """The events, once there are so many."""
-
-    async def look() -> list[dict[str, Any]]:
-        events: list[dict[str, Any]] = (await query(stack, f"messages/{message_id}/events"))["events"]
-        return events if len(events) >= length else []
-
-    return await eventually(look)
-
-
-async def mailbox(stack: Stack, recipient: str) -> Any:
-    async with aiohttp.request("GET", stack.mailbox_url, params={"recipient": recipient}) as response:
-        return await response.json()
-
-
-async def suppressed(stack: Stack, address: str) -> bool:
-    url = f"{stack.sender_url}/suppressions/search"
-    async with aiohttp.request("POST", url, json={"address": address}) as response:
-        return bool((await response.json())["suppressions"])
 
 
 def names(events: list[dict[str, Any]]) -> list[str]:

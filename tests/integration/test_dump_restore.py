@@ -23,6 +23,8 @@ from status_store import housekeeping
 from status_store.dead import DeadLetter
 from status_store.record import record
 from status_store.store import Store
+from tests import stored
+from tests.conftest import KEYRING
 from tests.unit.samples import DATA, uuid7_at
 from tracepost import partitions, postgres
 from tracepost.events import AnyEvent, StatusChanged, decode, event
@@ -46,7 +48,7 @@ class Status:
 @asynccontextmanager
 async def opened_at(url: str, *, migrate: bool = True) -> AsyncIterator[Status]:
     async with postgres.connected(url, "status_store", migrate=migrate) as pool:
-        store = Store(pool, RETENTION)
+        store = Store(pool, RETENTION, keyring=KEYRING)
         await housekeeping.begin(store, pool)
         yield Status(url, pool, store)
 
@@ -170,7 +172,7 @@ async def test_new_events_fold_on_as_they_would_have(filled: Status, restored: s
 
 async def told(store: Store, id_: UUID) -> tuple[dict[str, Any], object]:
     """All of a message but when the database wrote it."""
-    found = await store.message(id_)
+    found = await stored.message(store, id_)
     assert found is not None
     row, deliveries = found
     return {name: value for name, value in row.items() if name not in ("known_since", "changed_at")}, deliveries

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,13 +13,20 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from uuid_utils.compat import uuid7
 
-from status_store import housekeeping
+from status_store import housekeeping, messages, search, sessions, views
 from status_store.api import api
+from status_store.feed import Feed
+from status_store.issues import Issues
+from status_store.live import Live
+from status_store.logins import Logins
+from status_store.queries import Queries
 from status_store.record import record
 from status_store.store import Store
+from tests.conftest import KEYRING
 from tests.unit.samples import DATA
 from tracepost import keys, partitions, postgres
 from tracepost.events import Accepted, AnyEvent, Bounced, Delivered, Opened, event
+from tracepost.http import CONSOLE_HEADER, SESSION_COOKIE
 
 ALL, SHOP, OTHER, SENDER = (keys.new(name) for name in ("all", "shop", "other", "sender"))
 CLIENTS = [
@@ -27,20 +35,29 @@ CLIENTS = [
     {"client": "other", "app": "other", "scopes": ["read"], "hashes": [keys.hashed(OTHER)]},
     {"client": "sender", "app": "shop", "scopes": ["send"], "hashes": [keys.hashed(SENDER)]},
 ]
+DESK = "https://desk.example.org"
 Api = TestClient[web.Request, web.Application]
 
 
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[Store]:
     async with postgres.connected(database, "status_store") as pool:
-        store = Store(pool, retention=13)
+        store = Store(pool, retention=13, keyring=KEYRING)
         await partitions.keep(pool, housekeeping.TABLES, store.months)
         yield store
 
 
 @pytest.fixture
 async def client(store: Store) -> AsyncIterator[Api]:
-    async with TestClient(TestServer(api(store, keys.read(json.dumps(CLIENTS))))) as client:
+    queries, feed, clients = Queries(store.pool), Feed(store.pool), keys.read(json.dumps(CLIENTS), KEYRING)
+    live = Live(feed.now, feed.after)
+    routes = (
+        *messages.routes(queries, clients),
+        *search.routes(queries, Issues(store.pool), KEYRING, clients),
+        *views.routes(queries, live, clients, KEYRING, timedelta(hours=1)),
+        *sessions.routes(Logins(store.pool), clients),
+    )
+    async with queries.running(), TestClient(TestServer(api((DESK,), *routes))) as client:
         yield client
 
 
@@ -121,3 +138,73 @@ async def test_a_message_is_shown_to_its_app_alone(client: Api, store: Store, pa
 async def test_what_cannot_be_found_is_told_apart(client: Api, path: str, status: int, code: str) -> None:
     told = await ask(client, path)
     assert (told[0], told[1]["code"]) == (status, code)
+
+
+async def test_a_badge_is_shown_to_who_has_its_token_alone(client: Api, store: Store) -> None:
+    message_id, other = uuid7(), uuid7()
+    await record(store, returned(message_id))
+    await record(store, returned(other))
+    async with client.post(f"/v1/messages/{message_id}/view-token", headers=bearer(SHOP)) as answer:
+        token = (await answer.json())["token"]
+    async with client.get(f"/v1/messages/{message_id}/badge?token={token}") as answer:
+        told, text, etag = await answer.json(), await answer.text(), answer.headers["ETag"]
+    assert (answer.status, told["status"], told["counts"]["recipients"]) == (200, "hard_bounce", 1)
+    [delivery] = told["deliveries"]
+    assert (delivery["recipient"], delivery["cause"]) == ("a…@example.org", "unknown_recipient")
+    assert "Recipient address rejected" in delivery["said"]
+    assert "ann@example.org" not in text
+    async with client.get(f"/v1/messages/{message_id}/badge?token={token}", headers={"If-None-Match": etag}) as answer:
+        assert answer.status == 304
+    for path in (f"{other}/badge?token={token}", f"{message_id}/badge?token={token[:-2]}xx", f"{message_id}/badge"):
+        async with client.get(f"/v1/messages/{path}") as answer:
+            assert answer.status == 401, path
+    async with client.post(f"/v1/messages/{message_id}/view-token", headers=bearer(OTHER)) as answer:
+        assert answer.status == 404
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def test_a_key_becomes_a_session_that_scripts_cannot_read(client: Api, store: Store) -> None:
+    await record(store, returned(message_id := uuid7()))
+    async with client.post("/v1/session", json={"key": "wrong"}) as answer:
+        assert answer.status == 401
+    async with client.post("/v1/session", json={"key": SHOP}) as answer:
+        cookie = answer.cookies[SESSION_COOKIE]
+        assert (answer.status, (await answer.json())["client"]) == (200, "shop")
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Strict"
+    async with client.get(f"/v1/messages/{message_id}") as answer:
+        assert answer.status == 200
+    for headers, status in (({}, 403), ({CONSOLE_HEADER: "1"}, 200)):
+        async with client.post(f"/v1/messages/{message_id}/view-token", headers=headers) as answer:
+            assert answer.status == status
+    async with client.delete("/v1/session") as answer:
+        assert answer.status == 204
+    async with client.get("/v1/session") as answer:
+        assert answer.status == 401
+
+
+async def test_a_login_is_good_once(client: Api) -> None:
+    async with client.post("/v1/session/login", headers=bearer(SHOP)) as answer:
+        login = (await answer.json())["login"]
+    answers = []
+    for _ in range(2):
+        async with client.post("/v1/session", json={"login": login}) as answer:
+            answers.append(answer.status)
+    assert answers == [200, 401]
+
+
+async def test_pages_of_the_listed_origins_alone_may_use_the_api(client: Api, store: Store) -> None:
+    await record(store, returned(message_id := uuid7()))
+    path = f"/v1/messages/{message_id}"
+    for origin, allowed in ((DESK, DESK), ("https://evil.example", None)):
+        wish = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+        async with client.options(path, headers=wish) as answer:
+            assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+        async with client.get(path, headers=bearer(SHOP) | {"Origin": origin}) as answer:
+            assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+            assert "Access-Control-Allow-Credentials" not in answer.headers
+        async with client.post(f"{path}/view-token", headers=bearer(SHOP) | {"Origin": origin}) as answer:
+            assert answer.status == (200 if allowed else 403)

@@ -28,7 +28,7 @@ from status_store.refold import Asked, applied, rehearsed, walked
 from status_store.rollup import rollup
 from status_store.store import NEW_RUN, Refolding, Run, Store
 from status_store.tally import BESIDE_STATUS, MOST_EXAMPLES, Tally, table
-from tests.conftest import eventually
+from tests.conftest import KEYRING, eventually
 from tracepost import partitions, postgres
 from tracepost.events import Accepted, AnyEvent, Bounced, Data, Delivered, Erased, Opened, Withdrawn, event
 
@@ -48,7 +48,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 @pytest.fixture
 async def store(database: str) -> AsyncIterator[Store]:
     async with postgres.connected(database, "status_store") as pool:
-        store = Store(pool, retention=1)
+        store = Store(pool, retention=1, keyring=KEYRING)
         await partitions.keep(pool, housekeeping.TABLES, store.months)
         yield store
 

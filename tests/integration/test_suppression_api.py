@@ -17,6 +17,7 @@ from sender.api import api
 from sender.suppression import Evidence, Kind
 from sender.suppression_store import Learnt, Suppressions
 from tracepost import keys, postgres
+from tracepost.http import CONSOLE_HEADER, SESSION_COOKIE
 from tracepost.tokens import Keyring
 
 ALL, SHOP, READER, SENDER = (keys.new(name) for name in ("all", "shop", "reader", "sender"))
@@ -40,7 +41,7 @@ async def known(database: str) -> AsyncIterator[Suppressions]:
 
 @pytest.fixture
 async def client(known: Suppressions, keyring: Keyring) -> AsyncIterator[Api]:
-    clients = keys.read(json.dumps(CLIENTS))
+    clients = keys.read(json.dumps(CLIENTS), keyring)
     routes = (
         *suppressions.routes(known, keyring, clients),
         *suppression_files.routes(known, keyring, clients),
@@ -49,8 +50,26 @@ async def client(known: Suppressions, keyring: Keyring) -> AsyncIterator[Api]:
     async def send(request: web.Request) -> web.StreamResponse:
         raise web.HTTPNotImplemented
 
-    async with TestClient(TestServer(api(send, *routes))) as client:
+    async with TestClient(TestServer(api((CONSOLE,), send, *routes))) as client:
         yield client
+
+
+CONSOLE = "https://status.example.org"
+
+
+async def test_the_console_asks_by_its_users_session_and_no_other_page_does(client: Api, keyring: Keyring) -> None:
+    sealed, _ = keys.read(json.dumps(CLIENTS), keyring).session(keys.hashed(ALL))
+    cookie, wish = {"Cookie": f"{SESSION_COOKIE}={sealed}"}, {"address": ANN}
+    for origin, header, status in (
+        (CONSOLE, {CONSOLE_HEADER: "1"}, 200),
+        (CONSOLE, {}, 403),
+        ("https://evil.example", {CONSOLE_HEADER: "1"}, 403),
+    ):
+        headers = cookie | header | {"Origin": origin}
+        async with client.post("/v1/suppressions/search", headers=headers, json=wish) as answer:
+            assert answer.status == status
+            allowed = answer.headers.get("Access-Control-Allow-Credentials")
+            assert (allowed == "true") is (origin == CONSOLE)
 
 
 async def ask(client: Api, path: str, key: str = ALL, **body: Any) -> tuple[int, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sender.batches import Batches
+from tracepost.batches import Batches
 from tracepost.runner import background
 
 

@@ -39,6 +39,14 @@ PURE = {
         "status_store.tally",
         "status_store.dead",
         "status_store.why",
+        "status_store.badge",
+        "status_store.words",
+        "status_store.cursors",
+        "status_store.asked",
+        "status_store.answers",
+        "status_store.operations",
+        "status_store.terms",
+        "status_store.counters",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
@@ -48,14 +56,15 @@ ADAPTERS = {
     *(
         "sender.store",
         "sender.stock",
-        "sender.batches",
         "sender.places",
         "sender.smtp",
         "sender.suppression_store",
         "sender.control_store",
     ),
     *("pixel.http1", "pixel.spool", "pixel.sums"),
-    *("bounce_ingest.smtp", "bounce_ingest.parsers", "status_store.store"),
+    *("bounce_ingest.smtp", "bounce_ingest.parsers"),
+    *("status_store.store", "status_store.queries", "status_store.logins"),
+    *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }
 
 # Of a service: `__main__ → app → handlers → pure | adapters`. What is in neither set above is a handler.

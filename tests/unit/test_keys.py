@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from tests.unit.samples import KEYRING
 from tracepost import keys
 from tracepost.cli import app
 from tracepost.keys import Client, Keys
@@ -84,3 +86,29 @@ def test_the_command_shows_a_key_once_and_an_entry_that_knows_it() -> None:
     assert key not in made
     refused = CliRunner().invoke(app, ["keys", "new", "--client", "shop", "--app", "shop", "--scope", "rule"])
     assert refused.exit_code == 2
+
+
+def test_a_session_ends_with_its_key_and_is_no_login() -> None:
+    key = keys.new("shop")
+    known, without = (keys.read(json.dumps(told), KEYRING) for told in ([entry(hashes=[keys.hashed(key)])], [entry()]))
+    session, ends = known.session(keys.hashed(key))
+    assert known.of_session(session) == known.find(key)
+    assert timedelta(hours=11) < ends - datetime.now(UTC) <= keys.SESSION_LIFETIME
+    assert without.of_session(session) is None
+    assert known.of_login(session) is None
+    assert known.of_session(key) is None
+
+
+def test_a_login_stands_for_its_key_and_knows_itself() -> None:
+    known = keys.read(json.dumps([entry()]), KEYRING)
+    first, second = (known.login(keys.hashed("k"))[0] for _ in range(2))
+    told, again, other = (known.of_login(each) for each in (first, first, second))
+    assert told == again != other
+    assert told is not None
+    assert known.of_hash(told[1]) == known.find("k")
+    assert known.of_session(first) is None
+
+
+def test_what_another_process_without_root_keys_sealed_is_not_believed() -> None:
+    one, other = (keys.read(json.dumps([entry()])) for _ in range(2))
+    assert other.of_session(one.session(keys.hashed("k"))[0]) is None

@@ -308,3 +308,17 @@ def test_workers_share_a_port_and_a_limit(environment: Set) -> None:
         "LISTEN_FD": "7",
         "OPENS_A_MINUTE": "2",
     }
+
+
+def test_origins_are_written_as_browsers_send_them(environment: Set) -> None:
+    environment(DATABASE_URL=DATABASE, CORS_ORIGINS="https://desk.example.org, http://127.0.0.1:8080")
+    assert StatusStoreSettings().cors_origins == ("https://desk.example.org", "http://127.0.0.1:8080")
+    for wrong in ("desk.example.org", "https://desk.example.org/", "https://desk.example.org/page"):
+        environment(CORS_ORIGINS=wrong)
+        assert f"{wrong} is no origin" in explained(StatusStoreSettings)
+
+
+@pytest.mark.parametrize("minutes", ["14", "1441"])
+def test_a_view_token_lives_a_quarter_of_an_hour_to_a_day(environment: Set, minutes: str) -> None:
+    environment(DATABASE_URL=DATABASE, VIEW_MINUTES=minutes)
+    assert "VIEW_MINUTES" in explained(StatusStoreSettings)

@@ -226,3 +226,16 @@ def test_only_ascii_spells_a_token() -> None:
     token = base64.b32decode("K" * 56)[:34]
     text = tokens.to_local_part(token)
     assert tokens.from_local_part(text.replace("k", KELVIN)) == b""
+
+
+@modest
+@given(said=st.binary(max_size=100), seconds=st.integers(1, 10**6))
+def test_what_is_sealed_is_read_until_it_ends_for_its_purpose_alone(said: bytes, seconds: int) -> None:
+    ends = datetime(2026, 3, 4, tzinfo=UTC) + timedelta(seconds=seconds)
+    sealed = KEYRING.seal("view", said, ends)
+    just_before = ends - timedelta(seconds=1)
+    assert KEYRING.unseal("view", sealed, just_before) == (said, ends)
+    assert KEYRING.unseal("view", sealed, ends) is None
+    assert KEYRING.unseal("session", sealed, just_before) is None
+    assert KEYRING.unseal("view", sealed[:-1], just_before) is None
+    assert Keyring({1: b"x" * 32}).unseal("view", sealed, just_before) is None

@@ -86,6 +86,12 @@ def normal(address: str) -> str:
     return address.strip().lower()
 
 
+def masked(address: str) -> str:
+    """An address for a log line or a page: the domain whole, of the local part the first letter."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}…@{domain}"
+
+
 def _checked(text: str) -> str:
     parse(text)
     return text

@@ -1,15 +1,17 @@
-"""Serving HTTP: problem documents for every fault, and the admin port's /livez /readyz /metrics."""
+"""Serving HTTP: clients, other origins, problem documents for every fault; the admin port's /livez /readyz /metrics."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import structlog
 from aiohttp import web
 from prometheus_client import exposition
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from tracepost.keys import LOCAL, Client, Keys, Scope
 from tracepost.problems import PROBLEM_TYPE, Invalid, Problem, from_validation
@@ -21,6 +23,14 @@ Check = Callable[[], Awaitable[str | None]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CHECK_TIMEOUT = 2.0
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+SESSION_COOKIE, CONSOLE_HEADER = "tracepost-session", "Tracepost-Console"
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
+    "Access-Control-Allow-Headers": f"Authorization, Content-Type, If-None-Match, Last-Event-ID, {CONSOLE_HEADER}",
+    "Access-Control-Max-Age": "600",
+}
 
 
 @web.middleware
@@ -49,8 +59,7 @@ def client_of(request: web.Request, keys: Keys, scope: Scope) -> Client:
     """Who asks; Invalid (401 or 403) when nobody may, or not this. Without any keys everybody is LOCAL."""
     if not keys:
         return LOCAL
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    client = keys.find(key.strip()) if scheme.lower() == "bearer" else None
+    client = _by_key(request, keys) if "Authorization" in request.headers else _by_session(request, keys)
     if client is None:
         detail = "send your API key as: Authorization: Bearer <key>"
         raise Invalid(Problem(code="unauthorized", title="No valid API key", status=401, detail=detail))
@@ -58,6 +67,74 @@ def client_of(request: web.Request, keys: Keys, scope: Scope) -> Client:
         detail = f"the key of {client.client} lacks the scope {scope}"
         raise Invalid(Problem(code="forbidden", title="The API key does not allow this", status=403, detail=detail))
     return client
+
+
+def bearer(request: web.Request) -> str:
+    """The key that the request shows; empty without one."""
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else ""
+
+
+def _by_key(request: web.Request, keys: Keys) -> Client | None:
+    return keys.find(bearer(request))
+
+
+def _by_session(request: web.Request, keys: Keys) -> Client | None:
+    client = keys.of_session(request.cookies.get(SESSION_COOKIE, ""))
+    # A form of another page can bring the cookie, and no header.
+    if client and request.method not in SAFE and request.headers.get(CONSOLE_HEADER) != "1":
+        detail = f"a request that changes something by a session needs the header {CONSOLE_HEADER}: 1"
+        raise Invalid(Problem(code="console-header-missing", title="Not by a session", status=403, detail=detail))
+    return client
+
+
+def allow_origins(app: web.Application, origins: Collection[str], *, sessions: bool = False) -> None:
+    """Let pages of these origins use the API (`*`: of all), with their users' sessions only if `sessions`.
+
+    Others can neither read an answer nor send what changes something.
+    """
+
+    @web.middleware
+    async def checked(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if origin and request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return web.Response(status=204, headers=PREFLIGHT if _allowed(origin) else {})
+        if origin and request.method not in SAFE and not (_allowed(origin) or _own(origin, request)):
+            detail = f"add {origin} to CORS_ORIGINS, if its pages are to use this API"
+            raise Invalid(Problem(code="other-origin", title="Not for pages of this origin", status=403, detail=detail))
+        return await handler(request)
+
+    async def told(request: web.Request, response: web.StreamResponse) -> None:
+        origin = request.headers.get("Origin")
+        if origin and _allowed(origin):
+            response.headers.update({"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "ETag"})
+            if sessions and origin in origins:
+                response.headers["Access-Control-Allow-Credentials"] = "true"
+        if origins:
+            response.headers["Vary"] = "Origin"
+
+    def _allowed(origin: str) -> bool:
+        return origin in origins or "*" in origins
+
+    app.middlewares.append(checked)
+    app.on_response_prepare.append(told)
+
+
+def _own(origin: str, request: web.Request) -> bool:
+    return origin.partition("://")[2] == request.host
+
+
+def uuid_of(request: web.Request, name: str = "id") -> UUID:
+    """An id in the request's path; Invalid where it is none."""
+    try:
+        return UUID(request.match_info[name])
+    except ValueError:
+        raise Invalid(Problem(code="invalid-id", title="A message's id is a UUID", status=400)) from None
+
+
+def answer(told: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON of anything that pydantic can write."""
+    return web.Response(body=to_json(told), status=status, content_type="application/json", headers=headers)
 
 
 @asynccontextmanager

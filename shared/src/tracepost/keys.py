@@ -1,13 +1,18 @@
-"""API keys: who a client of an HTTP API is, what it may do, for which app, and from which domains it may send."""
+"""API keys and sessions: who a client of an API is, what it may do, for which app, from which domains it may send."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Annotated, Literal
+from uuid import UUID, uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
+
+from tracepost.problems import Fault, Invalid, Problem
+from tracepost.tokens import Keyring
 
 Scope = Literal["send", "read", "operate", "override"]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -15,6 +20,8 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Hash = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 ANY = "*"
+SESSION_LIFETIME = timedelta(hours=12)  # of a browser's, which nobody can end before, unless the key goes
+LOGIN_LIFETIME = timedelta(minutes=5)
 
 
 class Client(BaseModel):
@@ -46,10 +53,11 @@ _clients: TypeAdapter[tuple[Client, ...]] = TypeAdapter(tuple[Client, ...])
 
 
 class Keys:
-    """The clients of an API, found by the key that they show."""
+    """The clients of an API, found by the key that they show, or by a session that was begun with it."""
 
-    def __init__(self, clients: Iterable[Client] = ()) -> None:
-        self._clients = tuple(clients)
+    def __init__(self, clients: Iterable[Client] = (), keyring: Keyring | None = None) -> None:
+        # Without root keys nothing that this process did not seal itself is believed.
+        self._clients, self._keyring = tuple(clients), keyring or Keyring({0: secrets.token_bytes(32)})
         self._by_hash = {each: client for client in self._clients for each in client.hashes}
 
     def __bool__(self) -> bool:
@@ -57,7 +65,37 @@ class Keys:
 
     def find(self, key: str) -> Client | None:
         """The client that the key belongs to."""
-        return self._by_hash.get(hashed(key))
+        return self.of_hash(hashed(key))
+
+    def of_hash(self, key_hash: str) -> Client | None:
+        """The client whose key has this hash."""
+        return self._by_hash.get(key_hash)
+
+    def session(self, key_hash: str) -> tuple[str, datetime]:
+        """A session for the client whose key has this hash, sealed, and when it ends."""
+        return self._seal("session", key_hash, SESSION_LIFETIME)
+
+    def of_session(self, sealed: str) -> Client | None:
+        """The client that began the session, as long as its key is one."""
+        found = self._unseal("session", sealed)
+        return self.of_hash(found.decode()) if found else None
+
+    def login(self, key_hash: str) -> tuple[str, datetime]:
+        """What begins a session in place of the key, once and soon: fit for a link."""
+        return self._seal("login", uuid4().hex + key_hash, LOGIN_LIFETIME)
+
+    def of_login(self, sealed: str) -> tuple[UUID, str] | None:
+        """The login's own id, to be used once, and the hash of the key that it stands for."""
+        found = self._unseal("login", sealed)
+        return (UUID(found[:32].decode()), found[32:].decode()) if found else None
+
+    def _seal(self, purpose: Literal["session", "login"], said: str, lifetime: timedelta) -> tuple[str, datetime]:
+        ends = datetime.now(UTC) + lifetime
+        return self._keyring.seal(purpose, said.encode(), ends), ends
+
+    def _unseal(self, purpose: Literal["session", "login"], sealed: str) -> bytes | None:
+        found = self._keyring.unseal(purpose, sealed)
+        return found[0] if found else None
 
     def may_send_from(self, app: str, domain: str) -> bool:
         """Whether the app may use the sender domain; an app that no client is listed for is not bounded."""
@@ -71,9 +109,20 @@ class Keys:
         return not self._clients or any("override" in each.scopes for each in own)
 
 
-def read(text: str) -> Keys:
+def app_of(client: Client, named: str | None) -> str | None:
+    """For whose mail a client asks, None: everybody's; Invalid when that is not its business."""
+    if client.app == ANY:
+        return named
+    if named not in (None, client.app):
+        detail = f"the key of {client.client} speaks for {client.app} alone; leave app out"
+        faults = (Fault(pointer="/app", detail=detail),)
+        raise Invalid(Problem(code="other-app", title="The app is another's", status=403, errors=faults))
+    return client.app
+
+
+def read(text: str, keyring: Keyring | None = None) -> Keys:
     """Keys from a JSON list of clients; pydantic.ValidationError names what is wrong."""
-    return Keys(_clients.validate_json(text or "[]"))
+    return Keys(_clients.validate_json(text or "[]"), keyring)
 
 
 def hashed(key: str) -> str:

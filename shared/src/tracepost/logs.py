@@ -37,9 +37,3 @@ def configure(service: str, level: str) -> None:
     logging.basicConfig(
         handlers=[handler], level=max(logging.WARNING, logging.getLevelNamesMapping()[level]), force=True
     )
-
-
-def masked(address: str) -> str:
-    """An address for a log line: the domain whole, of the local part the first letter."""
-    local, _, domain = address.rpartition("@")
-    return f"{local[:1]}…@{domain}"

@@ -50,6 +50,8 @@ FOLD_LAG = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300, 3600),
 )
 DUPLICATES = Counter("tracepost_duplicate_events_total", "Events that were stored already")
+STREAMS = Gauge("tracepost_api_streams", "Clients that follow changes live, or wait for one")
+STREAMS_CUT = Counter("tracepost_api_streams_cut_total", "Clients cut because they were too slow to take what came")
 ORPHANS = Gauge("tracepost_orphans", "Messages with events, but without an accepted one")
 ORPHAN_OLDEST = Gauge("tracepost_orphan_oldest_seconds", "Age of the oldest of them")
 MONTHS_AHEAD = Gauge("tracepost_partition_months_ahead", "Months after the present one that have their partitions")

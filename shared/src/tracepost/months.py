@@ -12,6 +12,11 @@ from uuid import UUID
 AHEAD = 2  # months whose partitions are made before they are needed
 
 
+def least_id(time: datetime) -> UUID:
+    """The least UUIDv7 of a moment (RFC 9562: 48 bits of milliseconds since 1970 come first)."""
+    return UUID(int=max(0, int(time.timestamp() * 1000)) << 80)
+
+
 class Month(NamedTuple):
     """A month of UTC."""
 
@@ -24,9 +29,14 @@ class Month(NamedTuple):
         return Month(months // 12, months % 12 + 1)
 
     @property
+    def start(self) -> datetime:
+        """Its first moment."""
+        return datetime(*self, 1, tzinfo=UTC)
+
+    @property
     def bound(self) -> UUID:
-        """The least UUIDv7 of this month (RFC 9562: 48 bits of milliseconds come first)."""
-        return UUID(int=int(datetime(*self, 1, tzinfo=UTC).timestamp()) * 1000 << 80)
+        """The least UUIDv7 of this month."""
+        return least_id(self.start)
 
     def __str__(self) -> str:
         return f"{self.year:04}_{self.number:02}"

@@ -68,6 +68,16 @@ async def connected(url: str, package: str, *, migrate: bool = True, size: int =
     """
     try:
         await _bring_up_to_date(url, package, migrate)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise _unusable(error) from error
+    async with pooled(url, package, size) as pool:
+        yield pool
+
+
+@asynccontextmanager
+async def pooled(url: str, package: str, size: int, **settings: str) -> AsyncIterator[Pool]:
+    """A pool with these settings of the server, on a database that is up to date; Unavailable tells why not."""
+    try:
         pool = await asyncpg.create_pool(
             url,
             min_size=1,
@@ -76,11 +86,10 @@ async def connected(url: str, package: str, *, migrate: bool = True, size: int =
             command_timeout=60,
             init=_json_as_python,
             reset=_as_it_is,
-            server_settings={"lock_timeout": LOCK_TIMEOUT, "application_name": package.replace("_", "-")},
+            server_settings={"lock_timeout": LOCK_TIMEOUT, "application_name": package.replace("_", "-"), **settings},
         )
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        told = str(error) or repr(error)
-        raise Unavailable(f"PostgreSQL cannot be used: {told}; check the service's database_url") from error
+        raise _unusable(error) from error
     try:
         yield pool
     finally:
@@ -89,6 +98,10 @@ async def connected(url: str, package: str, *, migrate: bool = True, size: int =
                 await pool.close()
         except TimeoutError:
             pool.terminate()
+
+
+def _unusable(error: Exception) -> Unavailable:
+    return Unavailable(f"PostgreSQL cannot be used: {str(error) or repr(error)}; check the service's database_url")
 
 
 async def _json_as_python(connection: asyncpg.Connection[asyncpg.Record]) -> None:

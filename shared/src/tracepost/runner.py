@@ -6,10 +6,11 @@ import argparse
 import asyncio
 import gc
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import structlog
@@ -85,9 +86,17 @@ def run(
     if options.print_config or options.check_config:
         return os.EX_OK
     logs.configure(settings.service, settings.log_level)
+    _allow_many_connections()
     if isinstance(settings, DatabaseSettings) and options.migrate:
         return asyncio.run(_migrate(settings))
     return asyncio.run(_serve(settings, service, watch))
+
+
+def _allow_many_connections() -> None:
+    """What is usual, 1,024 files, is meant for programs that use select(); we use epoll."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # then it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _migrate(settings: DatabaseSettings) -> int:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from yarl import URL
@@ -21,12 +21,23 @@ from tracepost.tokens import Keyring
 PREFIX = "TRACEPOST_"
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Url = Annotated[str, Field(pattern=r"^https?://[^/]+")]
 SecretUrl = Annotated[SecretStr, AfterValidator(lambda secret: _checked_url(secret))]
 
 
 def parts(value: Any) -> Any:
     """A setting with several values, separated by commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _origins(told: tuple[str, ...]) -> tuple[str, ...]:
+    for each in told:
+        if each != "*" and (not (url := URL(each)).host or str(url.origin()) != each):
+            raise ValueError(f"{each} is no origin: write it as a browser sends it, https://desk.example.org")
+    return told
+
+
+Origins = Annotated[tuple[str, ...], BeforeValidator(parts), AfterValidator(_origins)]
 
 
 class Settings(BaseSettings):
@@ -80,10 +91,11 @@ class ApiSettings(Settings):
 
     api_port: Port
     api_keys: SecretStr = Field(SecretStr(""), description="a JSON list of clients, see `tracepost keys new`")
+    cors_origins: Origins = Field((), description="of pages that may use the API: https://desk.example.org, …; or *")
 
     def keys(self) -> Keys:
         """The clients of the API."""
-        return keys.read(self.api_keys.get_secret_value())
+        return keys.read(self.api_keys.get_secret_value(), self.keyring())
 
     def model_post_init(self, context: Any) -> None:
         """Refuse what would serve strangers."""

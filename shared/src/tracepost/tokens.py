@@ -1,4 +1,4 @@
-"""Signed tokens that name a delivery in a pixel's URL or a return path, and the keyed hash of an address."""
+"""Signed tokens: of a delivery in a pixel's URL or a return path, of browsers; and the keyed hash of an address."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from uuid import UUID
 from tracepost.addresses import normal
 
 Purpose = Literal["pixel", "return-path"]
+Seal = Literal["view", "session", "login"]
 
 LIFETIME = timedelta(days=365)  # shorter than any retention, so that a valid token always finds its message
 TRACK_FULL, TRACK_DAY = 0, 1
@@ -25,6 +26,8 @@ _MAC_BYTES = 10
 _MARK_BYTES = 3
 # From base64url to base64: neither knows the other's two letters, and we write no padding.
 _STANDARD = bytes.maketrans(b"-_+/=", b"+/   ")
+_SEALED = struct.Struct(">BQ")  # kid, and the second when it ends
+_SEAL_BYTES = 16
 
 
 class Claim(NamedTuple):
@@ -49,7 +52,9 @@ class Keyring:
             raise ValueError("needs at least one root key, each with an id of 0 to 255 and 32 bytes or more")
         self._kid = max(roots)
         self._keys = {
-            (kid, purpose): _derive(root, purpose) for kid, root in roots.items() for purpose in get_args(Purpose)
+            (kid, purpose): _derive(root, purpose)
+            for kid, root in roots.items()
+            for purpose in (*get_args(Purpose), *get_args(Seal))
         }
         # Suppressions are found by this hash for years: it hangs on the oldest key, which rotation keeps.
         self._address_key = _derive(roots[min(roots)], "address")
@@ -81,6 +86,25 @@ class Keyring:
         """Whether a return path's claim was made for this address (one address in 16 million others passes too)."""
         return hmac.compare_digest(claim.mark, self._mark(claim.kid, address))
 
+    def seal(self, purpose: Seal, said: bytes, ends: datetime) -> str:
+        """`said` as a text for a URL or a cookie, good until then: who has it can read it, but not change it."""
+        body = _SEALED.pack(self._kid, int(ends.timestamp())) + said
+        return to_url(body + self._seal(purpose, self._kid, body))
+
+    def unseal(self, purpose: Seal, text: str, now: datetime | None = None) -> tuple[bytes, datetime] | None:
+        """What was sealed, and when it ends; None for what is not genuine, or has ended."""
+        sealed = from_url(text)
+        body, mac = sealed[:-_SEAL_BYTES], sealed[-_SEAL_BYTES:]
+        if len(body) < _SEALED.size or (body[0], purpose) not in self._keys:
+            return None
+        if not hmac.compare_digest(mac, self._seal(purpose, body[0], body)):
+            return None
+        ends = datetime.fromtimestamp(_SEALED.unpack(body[: _SEALED.size])[1], UTC)
+        return (body[_SEALED.size :], ends) if (now or datetime.now(UTC)) < ends else None
+
+    def _seal(self, purpose: Seal, kid: int, body: bytes) -> bytes:
+        return hmac.digest(self._keys[kid, purpose], body, sha256)[:_SEAL_BYTES]
+
     def _sign(
         self, purpose: Purpose, message_id: UUID, recipient_no: int, flags: int, day: date | None, mark: bytes
     ) -> bytes:
@@ -104,7 +128,7 @@ def _derive(root: bytes, purpose: str) -> bytes:
 
 
 def to_url(token: bytes) -> str:
-    """42 characters of base64url, for a pixel's path."""
+    """Base64url: 42 characters for a pixel's path."""
     return base64.urlsafe_b64encode(token).rstrip(b"=").decode()
 
 

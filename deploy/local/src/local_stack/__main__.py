@@ -1,9 +1,10 @@
-"""`python -m local_stack demo | up | simulator`."""
+"""`python -m local_stack demo | up | simulator | pictures`."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -51,6 +52,24 @@ def up(folder: Folder = DEFAULT_FOLDER) -> None:
             for name, url in stack.addresses.items():
                 console.print(f"{name:<22}{url}", markup=False, soft_wrap=True)
             await asyncio.Event().wait()
+        return 0
+
+    sys.exit(_run(run))
+
+
+@app.command()
+def pictures(
+    to: Annotated[Path, typer.Option(help="where they are written")] = Path("docs/pictures"),
+    folder: Folder = Path(".local/pictures"),
+) -> None:
+    """Start everything, send the tickets of a support team and take pictures of the console."""
+
+    from local_stack.pictures import take  # with it comes Playwright, which nothing else here needs
+
+    async def run(console: Console) -> int:
+        shutil.rmtree(folder, ignore_errors=True)
+        async with running_stack(folder, console.print) as stack:
+            await take(stack, to, console.print)
         return 0
 
     sys.exit(_run(run))

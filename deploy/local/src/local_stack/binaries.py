@@ -20,6 +20,7 @@ _PACKAGES = {
     "postgres": "postgresql",
     "pg_dump": "postgresql",
     "pg_restore": "postgresql",
+    "pgbench": "postgresql",
 }
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _APT_GET = ("apt-get", "-q", "-y", "--no-remove", "-o", "DPkg::Lock::Timeout=300")

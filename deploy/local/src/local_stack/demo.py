@@ -22,6 +22,7 @@ from rich.table import Table
 from uuid_utils.compat import uuid7
 from yarl import URL
 
+from local_stack import tickets
 from local_stack.stack import SERVICES, Stack, unready
 from tracepost.topology import REQUESTS
 
@@ -111,9 +112,10 @@ async def demo(stack: Stack, console: Console, *, once: bool, deadline: float = 
         publishing.cancel()
     console.print()
     if not stopped and all(row.reached for row in rows):
-        _tell_how_to_go_on(stack, console, rows[1])
+        await _tell_how_to_go_on(stack, console, rows[1])
         if once:
             return 0
+        await tickets.publish(stack.servers.broker.amqp_url, [*tickets.ordinary(100), *reversed(tickets.TICKETS)])
         await _until_one_ends(stack)
     await _explain(stack, console, rows, deadline)
     return 1
@@ -231,10 +233,19 @@ def _cut(text: str, room: int) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
-def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:
-    console.print("Every message has reached its status. Ask for one:", style="bold")
+async def _tell_how_to_go_on(stack: Stack, console: Console, row: Row) -> None:
+    console.print("Every message has reached its status. The console, signed in by this link:", style="bold")
+    console.print(f"  {await _signed_in(stack)}", soft_wrap=True)
+    console.print("Or ask for one:", style="bold")
     console.print(f"  curl -s {stack.query_url}/messages/{row.message_id}", soft_wrap=True)
     console.print(f"  curl -s {stack.query_url}/messages/{row.message_id}/events", soft_wrap=True)
+
+
+async def _signed_in(stack: Stack) -> str:
+    """The console's address with what signs a browser in, once and soon."""
+    async with aiohttp.request("POST", f"{stack.query_url}/session/login") as response:
+        login = (await response.json())["login"]
+    return str(URL(stack.console_url).with_query(login=login))
 
 
 async def _explain(stack: Stack, console: Console, rows: Sequence[Row], deadline: float) -> None:

@@ -62,6 +62,11 @@ class Stack:
         return f"http://{HOST}:{self.environment['TRACEPOST_STATUS_STORE_API_PORT']}/v1"
 
     @property
+    def console_url(self) -> str:
+        """Where people look."""
+        return self.query_url.removesuffix("v1")
+
+    @property
     def sender_url(self) -> str:
         """The sender's API."""
         return f"http://{HOST}:{self.environment['TRACEPOST_SENDER_API_PORT']}/v1"
@@ -78,6 +83,7 @@ class Stack:
             "RabbitMQ": self.servers.broker.amqp_url,
             "RabbitMQ management": self.servers.broker.management_url,
             "PostgreSQL": self.servers.postgres_url,
+            "console": self.console_url,
             "status-store": self.query_url,
             "sender": self.sender_url,
             **{f"{service} admin": self.admin_url(service) for service in SERVICES},
@@ -158,6 +164,7 @@ def _environment(where: Servers, folder: Path) -> dict[str, str]:
     ]
     ports += ["PIXEL", "BOUNCE_INGEST_SMTP", "SENDER_RELAY"]
     chosen = {f"TRACEPOST_{name}_PORT": str(free_port()) for name in ports}
+    console = f"http://{HOST}:{chosen['TRACEPOST_STATUS_STORE_API_PORT']}"
     return chosen | {
         "PATH": os.environ.get("PATH", os.defpath),
         "PYTHONUNBUFFERED": "1",
@@ -169,6 +176,9 @@ def _environment(where: Servers, folder: Path) -> dict[str, str]:
         "TRACEPOST_SENDER_PIXEL_URL": f"http://{HOST}:{chosen['TRACEPOST_PIXEL_PORT']}",
         "TRACEPOST_PIXEL_SPOOL": str(folder / "spool"),
         "TRACEPOST_SENDER_RETRY_MINUTES": RETRY_MINUTES,
+        # The console's pages call the sender themselves.
+        "TRACEPOST_STATUS_STORE_SENDER_URL": f"http://{HOST}:{chosen['TRACEPOST_SENDER_API_PORT']}",
+        "TRACEPOST_SENDER_CORS_ORIGINS": console,
         "SIMULATOR_HTTP_PORT": str(free_port()),
     }
 

@@ -25,7 +25,6 @@ from sender import (
 from sender.api import api
 from sender.apps import Apps
 from sender.attempt import Sending, attempt
-from sender.batches import Batches
 from sender.control_store import Control
 from sender.door import Door
 from sender.pacing import PaceLimits, Pacer
@@ -35,6 +34,7 @@ from sender.settings import SenderSettings
 from sender.store import Queue
 from sender.suppression_store import Suppressions
 from tracepost import http, postgres, topology
+from tracepost.batches import Batches
 from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
@@ -67,7 +67,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             routes,
             settings,
             settings.dkim(),
-            Batches(signing.sign, (), asyncio.Lock(), most=SIGNED_AT_ONCE),
+            Batches(signing.sign, (), most=SIGNED_AT_ONCE),
             Batches(queue.suppressed, postgres.TRANSIENT, turn),
             Batches(queue.doubt, postgres.TRANSIENT, turn),
             Batches(queue.settle, postgres.TRANSIENT, turn),
@@ -94,7 +94,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         async with (
             background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
-            http.serving(api(door.send, *routes_of_api), settings.host, settings.api_port),
+            http.serving(api(settings.cors_origins, door.send, *routes_of_api), settings.host, settings.api_port),
             sending.running(),
             deliver.sending(desk),
             consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed)) as events,

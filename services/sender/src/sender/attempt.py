@@ -14,7 +14,6 @@ from functools import lru_cache
 import structlog
 
 from sender import smtp
-from sender.batches import Batches
 from sender.compose import Prepared, prepare
 from sender.copies import feedback_id, links
 from sender.dkim import Unsigned
@@ -26,6 +25,7 @@ from sender.settings import SenderSettings
 from sender.store import Leased, Message, Queue, Settlement
 from tracepost import clock, crash, metrics, requests
 from tracepost.addresses import parse
+from tracepost.batches import Batches
 from tracepost.events import Bounced, Deferred, Rejected, event
 from tracepost.requests import SendRequest
 from tracepost.runner import background

@@ -16,9 +16,9 @@ from sender import listing, operating
 from sender.control_store import COUNTED, Control, Row
 from sender.operating import Change, Decision, Held, What
 from tracepost import postgres
+from tracepost.addresses import masked
 from tracepost.http import Handler, client_of
 from tracepost.keys import ANY, Client, Keys, Scope
-from tracepost.logs import masked
 from tracepost.problems import Invalid, Problem
 
 SHOWN_PAUSES = 100

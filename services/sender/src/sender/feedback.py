@@ -10,9 +10,8 @@ import structlog
 
 from sender.suppression import Evidence, Kind, kind, scope
 from sender.suppression_store import Learnt, Recipient, Suppressions
-from tracepost.addresses import normal
+from tracepost.addresses import masked, normal
 from tracepost.events import AnyEvent, Bounced, Erased
-from tracepost.logs import masked
 from tracepost.problems import Problem
 
 log = structlog.get_logger()

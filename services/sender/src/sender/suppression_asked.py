@@ -8,8 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from tracepost.addresses import MOST_CHARACTERS, normal, parse
 from tracepost.events import RejectionReason, Utc, storable
-from tracepost.keys import ANY, Client, Name
-from tracepost.problems import Fault, Invalid, Problem
+from tracepost.keys import Name
 
 MOST_CHECKED = 1_000
 
@@ -69,14 +68,3 @@ class Check(Asked):
 
     addresses: Annotated[tuple[Address, ...], Field(min_length=1, max_length=MOST_CHECKED)]
     app: Name | None = None
-
-
-def app_of(client: Client, named: str | None) -> str | None:
-    """For whose mail a client asks, None: everybody's; Invalid when that is not its business."""
-    if client.app == ANY:
-        return named
-    if named not in (None, client.app):
-        detail = f"the key of {client.client} speaks for {client.app} alone; leave app out"
-        faults = (Fault(pointer="/app", detail=detail),)
-        raise Invalid(Problem(code="other-app", title="The app is another's", status=403, errors=faults))
-    return client.app

@@ -12,9 +12,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from uuid_utils.compat import uuid7
 
 from sender.suppression import Entry, Evidence, entries
-from sender.suppression_asked import Address, Why, app_of
+from sender.suppression_asked import Address, Why
 from tracepost.events import RejectionReason, Utc
-from tracepost.keys import Client, Name
+from tracepost.keys import Client, Name, app_of
 from tracepost.problems import Fault, Invalid, Problem, faults
 
 COLUMNS = ("address", "app", "reason", "since", "until", "why")

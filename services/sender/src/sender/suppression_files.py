@@ -12,11 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from pydantic_core import to_json
 
 from sender.suppression import Evidence
-from sender.suppression_asked import app_of
 from sender.suppression_csv import COLUMNS, Candidate, Plan, Wrong, plan, read, row
 from sender.suppression_store import Learnt, Listed, Suppressions
 from tracepost.http import client_of
-from tracepost.keys import Keys
+from tracepost.keys import Keys, app_of
 from tracepost.problems import Fault, Invalid, Problem, of_faults
 from tracepost.tokens import Keyring
 

@@ -11,10 +11,10 @@ from pydantic_core import to_json
 from uuid_utils.compat import uuid7
 
 from sender.suppression import Entry, Evidence, entries
-from sender.suppression_asked import Addition, Check, Lifting, Listing, Search, app_of
+from sender.suppression_asked import Addition, Check, Lifting, Listing, Search
 from sender.suppression_store import Learnt, Listed, Rejection, Suppressions
 from tracepost.http import client_of
-from tracepost.keys import ANY, Client, Keys
+from tracepost.keys import ANY, Client, Keys, app_of
 from tracepost.problems import Fault, Invalid, Problem
 from tracepost.tokens import Keyring
 

@@ -9,8 +9,30 @@ from functools import partial
 
 from yarl import URL
 
-from status_store import bury, changes, housekeeping, letters
+from status_store import (
+    bury,
+    changes,
+    console,
+    following,
+    housekeeping,
+    letters,
+    messages,
+    openapi,
+    recipients,
+    replies,
+    search,
+    sessions,
+    settling,
+    stats,
+    views,
+)
 from status_store.api import api
+from status_store.feed import Feed
+from status_store.issues import Issues
+from status_store.live import Live
+from status_store.logins import Logins
+from status_store.queries import Queries
+from status_store.receipts import Receipts
 from status_store.record import record
 from status_store.settings import StatusStoreSettings
 from status_store.store import Store
@@ -19,23 +41,46 @@ from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
 
+READERS = 4  # connections for the API
+
 
 @asynccontextmanager
 async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterator[None]:
     """The whole of status-store."""
     amqp = settings.amqp_url.get_secret_value()
-    keys, user = settings.keys(), URL(amqp).user or "guest"
+    keys, keyring, user = settings.keys(), settings.keyring(), URL(amqp).user or "guest"
     database = settings.database_url.get_secret_value()
-    async with postgres.connected(database, "status_store", migrate=settings.migrate) as pool:
-        store = Store(pool, settings.retention_months)
+    async with (
+        postgres.connected(database, "status_store", migrate=settings.migrate) as pool,
+        # Who asks holds up no event: neither for want of a connection, nor for long.
+        postgres.pooled(database, "status_store", READERS, statement_timeout="10s") as reading,
+        publishing(amqp, timeout=settings.publish_timeout) as publisher,
+    ):
+        store, queries, feed = Store(pool, settings.retention_months, keyring), Queries(reading), Feed(reading)
+        live, receipts = Live(feed.now, feed.after), Receipts(pool, reading)
         await housekeeping.begin(store, pool)
+        routes = (
+            *messages.routes(queries, keys),
+            *views.routes(queries, live, keys, keyring, timedelta(minutes=settings.view_minutes)),
+            *following.routes(feed, live, keys),
+            *search.routes(queries, Issues(pool), keyring, keys),
+            *stats.routes(queries, keys),
+            *replies.routes(queries, publisher, keys),
+            *recipients.routes(receipts, partial(settling.settle, receipts, publisher), keyring, keys),
+            *letters.routes(store, publisher, keys, user),
+            *sessions.routes(Logins(pool), keys),
+            *openapi.routes(),
+            *console.routes(settings.sender_url, settings.bounce_ingest_url),
+        )
+        application = api(settings.cors_origins, *routes)
+        application.on_shutdown.append(live.end)
         async with (
-            publishing(amqp, timeout=settings.publish_timeout) as publisher,
-            http.serving(
-                api(store, keys, *letters.routes(store, publisher, keys, user)), settings.host, settings.api_port
-            ),
+            queries.running(),
+            background(live.run()),
+            http.serving(application, settings.host, settings.api_port),
             background(housekeeping.keep_house(store, pool, timedelta(days=settings.changes_kept_days))),
             background(changes.drain(store, publisher)),
+            background(settling.keep_on(receipts, publisher)),
             consuming(
                 amqp,
                 topology.STATUS_STORE_EVENTS,

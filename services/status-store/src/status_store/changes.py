@@ -38,8 +38,8 @@ async def drain(store: Store, publisher: Publisher) -> None:
 
 
 async def flush(store: Store, publisher: Publisher) -> int:
-    """Number what is committed, publish what is numbered; answers how many changes that were."""
-    if not await store.number_changes(BATCH):
+    """Number what is committed, publish what is numbered; answers how many marks and changes that were."""
+    if (marks := await store.number_changes(BATCH)) is None:
         return 0
     crash.point("status-store.numbered")
     async with store.unpublished(BATCH) as changes:
@@ -49,7 +49,7 @@ async def flush(store: Store, publisher: Publisher) -> int:
             lines[change.status].append(told(change, now))
         await asyncio.gather(*(_publish(publisher, status, line) for status, line in lines.items()))
         crash.point("status-store.changes-published")
-    return len(changes)
+    return marks + len(changes)
 
 
 def told(change: Change, time: datetime) -> bytes:

@@ -156,6 +156,14 @@ def redact(data: Body) -> Body:
     return data.model_copy(update=gone) if gone else data
 
 
+def private(event: AnyEvent, delivery: Delivery) -> AnyEvent | None:
+    """What may stay stored of an event of an erased delivery, or of an open after the withdrawal; None: all of it."""
+    if not (delivery.erased or (delivery.withdrawn and _withheld(event, delivery.withdrawn))):
+        return None
+    data = redact(event.data)
+    return None if data == event.data else event.model_copy(update={"data": data})
+
+
 def _join(facts: dict[str, Any], event: AnyEvent) -> None:
     """Let the event be, or decide it against, the fact that it can become."""
     match event.data:

@@ -17,7 +17,7 @@ log = structlog.get_logger()
 EVERY_SECONDS = 60.0
 
 # In the order in which a transaction of events locks them.
-TABLES = Tables({"events": 100, "messages": 80, "deliveries": 70}, lock=7_274_063_003)
+TABLES = Tables({"events": 100, "messages": 80, "deliveries": 70, "terms": 100, "issues": 90}, lock=7_274_063_003)
 
 
 async def begin(store: Store, pool: Pool) -> None:
@@ -43,6 +43,7 @@ async def once(store: Store, pool: Pool, changes_kept: timedelta) -> None:
         log.warning("months are not as they should be", reason=str(error))
     metrics.MONTHS_AHEAD.set(months.ahead(await partitions.made(pool, TABLES), months.month(datetime.now(UTC))))
     await store.forget_changes(changes_kept)
+    await store.forget_counts()
     count, oldest = await store.orphans()
     metrics.ORPHANS.set(count)
     metrics.ORPHAN_OLDEST.set(oldest)

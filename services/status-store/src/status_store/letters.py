@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from aio_pika import Message
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
 
+from status_store.asked import Letters
 from status_store.store import Store
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
-from tracepost.http import client_of
+from tracepost.http import answer, client_of
 from tracepost.keys import Keys
 from tracepost.problems import Invalid, Problem
-
-
-class Listing(BaseModel):
-    """The query of a list; `cursor` from the page before."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    queue: str | None = None
-    code: str | None = None
-    cursor: UUID | None = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 50
 
 
 def routes(store: Store, publisher: Publisher, keys: Keys, user: str) -> list[web.RouteDef]:
@@ -34,13 +22,13 @@ def routes(store: Store, publisher: Publisher, keys: Keys, user: str) -> list[we
 
     async def listed(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
-        asked = Listing.model_validate(dict(request.query))
+        asked = Letters.model_validate(dict(request.query))
         found = await store.dead_letters(asked.queue, asked.code, asked.cursor, asked.limit)
-        return _json({"dead_letters": found, "cursor": found[-1]["id"] if len(found) == asked.limit else None})
+        return answer({"dead_letters": found, "cursor": found[-1]["id"] if len(found) == asked.limit else None})
 
     async def shown(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
-        return _json(_readable(await _found(store, request)))
+        return answer(_readable(await _found(store, request)))
 
     async def replayed(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
@@ -50,7 +38,7 @@ def routes(store: Store, publisher: Publisher, keys: Keys, user: str) -> list[we
             raise Invalid(Problem(code="no-exchange", title="Cannot be replayed", status=409, detail=detail))
         await _publish(publisher, dead, user)
         await store.mark_replayed(dead["id"])
-        return _json(_readable(await _found(store, request)))
+        return answer(_readable(await _found(store, request)))
 
     async def dropped(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
@@ -99,7 +87,3 @@ def _readable(dead: dict[str, Any]) -> dict[str, Any]:
         return dead | {"body": dead["body"].decode(), "body_encoding": "utf-8"}
     except UnicodeDecodeError:
         return dead | {"body": base64.b64encode(dead["body"]).decode(), "body_encoding": "base64"}
-
-
-def _json(told: object) -> web.Response:
-    return web.Response(body=to_json(told), content_type="application/json")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
 
-from status_store.fold import NOTHING, RULES_VERSION, Delivery, fold, needs_history
-from status_store.rollup import Description, by_message, descriptions, rolled_up
+from status_store.counters import Counted, happened, moved, to_text
+from status_store.fold import NOTHING, RULES_VERSION, Delivery, fold, needs_history, private
+from status_store.rollup import ISSUES, Description, by_message, descriptions, rolled_up
 from status_store.standing import Status, applying
 from status_store.store import Key, Known, Message, NewState, Raced, Store, Work
+from status_store.terms import erased, terms
 from tracepost import crash, metrics
 from tracepost.events import AnyEvent, Erased, StatusChanged
 from tracepost.problems import Problem
@@ -23,12 +25,15 @@ async def record(store: Store, batch: Sequence[AnyEvent]) -> Mapping[int, Proble
     """One transaction for the whole batch; what is about no delivery, or one that is not kept, is refused."""
     months = store.months
     refused: dict[int, Problem] = {}
+    about_addresses: set[int] = set()
     for index, event in enumerate(batch):
-        if not _of_a_delivery(event):
+        if _of_an_address(event):
+            about_addresses.add(index)  # of which nothing is stored here
+        elif not _of_a_delivery(event):
             refused[index] = _NO_DELIVERY
         elif not months.cover(event.subject[:36]):
             refused[index] = _OUT_OF_RETENTION
-    events = [event for index, event in enumerate(batch) if index not in refused]
+    events = [event for index, event in enumerate(batch) if index not in refused and index not in about_addresses]
     if events:
         fresh = await _store_and_fold(store, events)
         crash.point("status-store.committed")
@@ -46,6 +51,10 @@ _OUT_OF_RETENTION = Problem(
 )
 
 
+def _of_an_address(event: AnyEvent) -> bool:
+    return isinstance(event.data, Erased) and event.subject.startswith("recipient/")
+
+
 def _of_a_delivery(event: AnyEvent) -> bool:
     head, _, number = event.subject.partition("/")
     return head != "recipient" and bool(number) and not isinstance(event.data, StatusChanged)
@@ -58,14 +67,14 @@ async def _store_and_fold(store: Store, events: Sequence[AnyEvent]) -> list[AnyE
                 fresh = await work.add(events)
                 crash.point("status-store.events-inserted")
                 if fresh:
-                    await _fold(work, fresh)
+                    await _fold(work, fresh, store.keyring.address_key)
         except Raced:
             log.debug("raced for new messages", events=len(events))
         else:
             return fresh
 
 
-async def _fold(work: Work, fresh: Sequence[AnyEvent]) -> None:
+async def _fold(work: Work, fresh: Sequence[AnyEvent], address_key: Callable[[str], str]) -> None:
     new: defaultdict[Key, list[AnyEvent]] = defaultdict(list)
     for event in fresh:
         new[event.subject[:36], int(event.subject[37:])].append(event)
@@ -86,9 +95,45 @@ async def _fold(work: Work, fresh: Sequence[AnyEvent]) -> None:
     await work.insert_messages({id_: state for id_, state in states.items() if id_ not in messages})
     await work.put_messages({id_: state for id_, state in states.items() if id_ in messages and state.description})
     await work.put_statuses({id_: state for id_, state in states.items() if id_ in messages and not state.description})
-    await work.mark_changed([id_ for id_, state in states.items() if state.changed])
-    await work.erase_subjects([key for key, events in new.items() if any(isinstance(e.data, Erased) for e in events)])
     await work.put_deliveries({key: (each, statuses[key]) for key, each in folded.items()})
+    await work.put_terms(terms(new, folded, described, address_key))
+    await _put_issues(work, messages, states)
+    await _redact(work, new, folded)
+    counts = _counts(messages, states, new, {key: _facts(known.get(key)) for key in new}, folded)
+    await work.mark_changed([id_ for id_, state in states.items() if state.changed], to_text(counts))
+
+
+async def _put_issues(work: Work, before: Mapping[str, Message], after: Mapping[str, NewState]) -> None:
+    moved = {id_: new.status for id_, new in after.items() if id_ not in before or before[id_].status != new.status}
+    await work.put_issues({id_: status for id_, status in moved.items() if status in ISSUES})
+    ended = [id_ for id_, status in moved.items() if status not in ISSUES]
+    await work.end_issues([id_ for id_ in ended if id_ in before and before[id_].status in ISSUES])
+
+
+async def _redact(work: Work, new: Mapping[Key, Sequence[AnyEvent]], folded: Mapping[Key, Delivery]) -> None:
+    """Write anew what is stored of erased recipients, and of opens after a withdrawal, without what is personal."""
+    await work.erase_subjects([key for key, events in new.items() if any(isinstance(e.data, Erased) for e in events)])
+    await work.erase_terms(erased(new))
+    if keys := [key for key, known in folded.items() if known.erased or known.withdrawn]:
+        stored = await work.histories(keys)
+        await work.put_bodies([less for key in keys for each in stored[key] if (less := private(each, folded[key]))])
+
+
+def _counts(
+    before: Mapping[str, Message],
+    after: Mapping[str, NewState],
+    new: Mapping[Key, Sequence[AnyEvent]],
+    known: Mapping[Key, Delivery],
+    folded: Mapping[Key, Delivery],
+) -> Counter[Counted]:
+    counts: Counter[Counted] = Counter()
+    places = {id_: state.place(before.get(id_)) for id_, state in after.items()}
+    for id_, place in places.items():
+        counts.update(moved(id_, before[id_].place if id_ in before else None, place))
+    for key, events in new.items():
+        place = places[key[0]]
+        counts.update(happened(events, known[key], folded[key], place.app if place else ""))
+    return counts
 
 
 def _facts(known: Known | None) -> Delivery:

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
@@ -15,12 +16,14 @@ from typing import Literal, NamedTuple
 import structlog
 from pydantic import ValidationError
 
+from status_store.counters import Counted, moved, to_text
 from status_store.fold import RULES_VERSION, Delivery, fold, to_json
-from status_store.rollup import by_message, descriptions, rolled_up
+from status_store.rollup import ISSUES, Description, by_message, descriptions, rolled_up
 from status_store.settings import StatusStoreSettings
 from status_store.standing import Status, applying
 from status_store.store import NEW_RUN, Differing, Key, MessageId, NewState, Refolding, Run, Store, Stored, Work
 from status_store.tally import Found, table
+from status_store.terms import Term, terms
 from tracepost import logs, postgres
 from tracepost.broker.session import pause
 from tracepost.events import AnyEvent
@@ -47,7 +50,10 @@ Folded = tuple[Delivery, Status]
 
 
 class Again(NamedTuple):
-    """How many were folded again, what of them is stored otherwise, and what is to be written therefore."""
+    """How many were folded again, what of them is stored otherwise, and what is to be written therefore.
+
+    By which terms they are found, and which are issues, is written of all: an earlier version may not have known it.
+    """
 
     messages: int = 0
     deliveries: int = 0
@@ -55,6 +61,9 @@ class Again(NamedTuple):
     put: Mapping[Key, Folded] = {}
     rewrite: Mapping[MessageId, NewState] = {}
     mark: Sequence[MessageId] = ()
+    terms: Sequence[Term] = ()
+    issues: Mapping[MessageId, Status] = {}
+    counts: str | None = None
 
 
 async def rehearsed(store: Store, asked: Asked, run: Run) -> AsyncGenerator[Run, None]:
@@ -64,7 +73,7 @@ async def rehearsed(store: Store, asked: Asked, run: Run) -> AsyncGenerator[Run,
     while not run.finished:
         async with store.snapshot() as work:
             ids = await work.messages_after(run.position, last, asked.batch)
-            again = await _folded_again(work, await _chosen(work, ids, asked))
+            again = await _folded_again(store, work, await _chosen(work, ids, asked))
         run = _moved(run, ids, asked, again)
         yield run
 
@@ -83,7 +92,7 @@ async def applied(store: Store, asked: Asked, run: Run) -> AsyncGenerator[Run, N
                 ids = await work.messages_after(run.position, last, asked.batch)
                 chosen = await _chosen(work, ids, asked)
                 # Whoever adds to what is read here waits until it is written; a month may have been dropped before.
-                again = await _folded_again(work, sorted(await work.lock(chosen)) if chosen else [])
+                again = await _folded_again(store, work, sorted(await work.lock(chosen)) if chosen else [])
                 await _write(work, again)
                 run = _moved(run, ids, asked, again)
                 await work.advance_refold(run)
@@ -104,7 +113,7 @@ def _moved(run: Run, ids: Sequence[MessageId], asked: Asked, again: Again) -> Ru
     return Run(run.id, ids[-1] if ids else run.position, tally, len(ids) < asked.batch)
 
 
-async def _folded_again(work: Work, ids: Sequence[MessageId]) -> Again:
+async def _folded_again(store: Store, work: Work, ids: Sequence[MessageId]) -> Again:
     """Each message whole, since its roll-up and its description are those of all its deliveries."""
     if not ids:
         return Again()
@@ -113,12 +122,30 @@ async def _folded_again(work: Work, ids: Sequence[MessageId]) -> Again:
     now = {key: Stored(RULES_VERSION, status, to_json(delivery)) for key, (delivery, status) in folded.items()}
     put = {key: folded[key] for key in folded if stored.get(key) != now[key]}
     changed = {key: stored.get(key) for key in put if key not in stored or stored[key][1:] != now[key][1:]}
-    states = _states(ids, events, folded)
+    described = descriptions(events, {key: delivery for key, (delivery, _) in folded.items()})
+    states = _states(ids, described, folded)
     differing = await work.differing_messages(states)
     # A message's version tells of its deliveries too: its status may stay while what is shown of them changes.
     rewrite = {id_: states[id_] for id_ in sorted({*differing, *(id_ for id_, _ in changed)})}
     mark = [id_ for id_, each in differing.items() if each.told]
-    return Again(len(ids), len(folded), _found(changed, folded, differing, states), put, rewrite, mark)
+    return Again(
+        len(ids),
+        len(folded),
+        _found(changed, folded, differing, states),
+        put,
+        rewrite,
+        mark,
+        terms(events, {key: delivery for key, (delivery, _) in folded.items()}, described, store.keyring.address_key),
+        {id_: state.status for id_, state in states.items() if state.status in ISSUES},
+        to_text(_counts(differing, states)),
+    )
+
+
+def _counts(differing: Mapping[MessageId, Differing], states: Mapping[MessageId, NewState]) -> Counter[Counted]:
+    counts: Counter[Counted] = Counter()
+    for id_, before in differing.items():
+        counts.update(moved(id_, before.place, states[id_].place(None)))
+    return counts
 
 
 def _folded(events: Sequence[AnyEvent]) -> Folded:
@@ -127,10 +154,9 @@ def _folded(events: Sequence[AnyEvent]) -> Folded:
 
 
 def _states(
-    ids: Sequence[MessageId], events: Mapping[Key, Sequence[AnyEvent]], folded: Mapping[Key, Folded]
+    ids: Sequence[MessageId], described: Mapping[MessageId, Description], folded: Mapping[Key, Folded]
 ) -> dict[MessageId, NewState]:
     statuses = by_message({key: status for key, (_, status) in folded.items()})
-    described = descriptions(events, {key: delivery for key, (delivery, _) in folded.items()})
     states = {}
     for id_ in ids:
         said = described.get(id_)
@@ -157,7 +183,10 @@ async def _write(work: Work, again: Again) -> None:
     if again.put:
         await work.put_deliveries(again.put)
     await work.put_messages(again.rewrite)
-    await work.mark_changed(again.mark)
+    await work.put_terms(again.terms)
+    await work.put_issues(again.issues)
+    await work.end_issues([id_ for id_, new in again.rewrite.items() if new.status not in ISSUES])
+    await work.mark_changed(again.mark, again.counts)
 
 
 async def walked(walk: Walk, stop: asyncio.Event) -> Run:
@@ -233,7 +262,7 @@ async def _run(settings: StatusStoreSettings, asked: Asked, dry: bool) -> int:
     migrate = settings.migrate and not dry
     try:
         async with postgres.connected(url, "status_store", migrate=migrate, size=1) as pool:
-            store = Store(pool, settings.retention_months)
+            store = Store(pool, settings.retention_months, settings.keyring())
             run = await walked(partial(rehearsed if dry else applied, store, asked), stop)
     except Unavailable as error:
         log.error("cannot start", reason=str(error))

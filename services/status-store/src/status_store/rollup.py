@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -62,6 +63,12 @@ def _decide(counts: Counter[Status]) -> tuple[Status, str]:
 def _told(status: Status, counts: Counter[Status]) -> str:
     text, total = SHOWN_AS[status], counts.total()
     return f"{text} ({counts[status]} of {total})" if total > 1 and status in (*ISSUES, "read") else text
+
+
+def shown(row: str) -> dict[str, Any]:
+    """A message's row, from its JSON, with its roll-up's words beside its status."""
+    told: dict[str, Any] = json.loads(row)
+    return told | {"shown_as": told["rollup"].get("shown_as", SHOWN_AS[told["status"]])}
 
 
 @lru_cache(4096)

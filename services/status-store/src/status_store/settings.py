@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from tracepost.settings import ApiSettings, DatabaseSettings, Port
+from tracepost.settings import ApiSettings, DatabaseSettings, Port, Url
 
 
 class StatusStoreSettings(ApiSettings, DatabaseSettings):
@@ -18,4 +18,7 @@ class StatusStoreSettings(ApiSettings, DatabaseSettings):
     api_port: Port = 8104
     batch: Annotated[int, Field(ge=1, le=1000, description="AMQP messages in one transaction")] = 100
     retention_months: Annotated[int, Field(ge=1, le=120, description="whole months that messages are kept")] = 13
+    view_minutes: Annotated[int, Field(ge=15, le=1440, description="how long a badge's view token is good")] = 480
+    sender_url: Url | None = Field(None, description="where browsers reach the sender's API; else its pages are hidden")
+    bounce_ingest_url: Url | None = Field(None, description="where browsers reach bounce-ingest's API, likewise")
     changes_kept_days: Annotated[int, Field(ge=1, le=400, description="how far back the change feed reaches")] = 31

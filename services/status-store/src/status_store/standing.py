@@ -24,7 +24,8 @@ def _receipt(known: Delivery) -> Mark | None:
     return _first(known.replied, known.complained, known.not_spam, *opens)
 
 
-def _reading(known: Delivery) -> Mark | None:
+def reading(known: Delivery) -> Mark | None:
+    """What shows that a person has read it, the earliest."""
     opens = [each.first for verdict, each in known.opens.items() if verdict in ("person", "proxied")]
     return _first(known.replied, *opens)
 
@@ -89,7 +90,7 @@ class Row(NamedTuple):
 
 
 _RECEIVED = Unless("was_received", _receipt)
-_READ = Unless("was_read", _reading)
+_READ = Unless("was_read", reading)
 _TAKEN_BACK = Unless("taken_back", _taking_back)
 _DEAD_FORWARD = _bounce(Gravity.DEAD_FORWARD)
 
@@ -129,19 +130,27 @@ PRECEDENCE = (
         "cancelled before any sign of receipt",
         (Claim(lambda known: known.cancelled, _RECEIVED),),
     ),
-    Row("read", "Read", "answered, or opened by a person", (Claim(_reading),)),
+    Row("read", "Read", "answered, or opened by a person", (Claim(reading),)),
     Row("delivered", "Delivered", "there is a sign of receipt", (Claim(_receipt),)),
     Row("unknown", "Sent, outcome unknown", "parked: nobody knows whether it was received", (Claim(_unknown),)),
     Row("deferred", "Sending (delayed)", "not taken yet", (Claim(lambda known: known.deferred),)),
     Row("queued", "Sending", "accepted, or nothing known yet", (Claim(lambda known: known.accepted),)),
 )
 
-# What an agent is told beside the status.
-NOTES: tuple[tuple[str, Callable[[Delivery], object]], ...] = (
-    ("refused at an address that it was forwarded to", _DEAD_FORWARD),
-    ("opened by a privacy proxy", lambda known: "prefetched" in known.opens),
-    ("reported as spam, and taken back", _taking_back),
-    ("cancelled too late", lambda known: known.cancelled and _receipt(known)),
+
+class Note(NamedTuple):
+    """What an agent is told beside the status; the code is for programs, which may have words of their own."""
+
+    code: str
+    text: str
+    applies: Callable[[Delivery], object]
+
+
+NOTES = (
+    Note("forwarded", "refused at an address that it was forwarded to", _DEAD_FORWARD),
+    Note("prefetched", "opened by a privacy proxy", lambda known: "prefetched" in known.opens),
+    Note("taken_back", "reported as spam, and taken back", _taking_back),
+    Note("cancelled_late", "cancelled too late", lambda known: known.cancelled and _receipt(known)),
 )
 
 
@@ -189,7 +198,7 @@ def status(delivery: Delivery) -> Standing:
     row, fact = applying(delivery)
     if fact is None:
         return Standing(row.status, row.shown_as, row.rule)
-    notes = tuple([note for note, applies in NOTES if applies(delivery)])
+    notes = tuple([note.text for note in NOTES if note.applies(delivery)])
     cause = _cause(fact.data) if isinstance(fact, Fact) and row.status not in NO_CAUSE else None
     return Standing(row.status, row.shown_as, row.rule, fact.event_id, fact.time, cause, notes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import astuple
@@ -14,16 +13,19 @@ import asyncpg
 from pydantic_core import to_json
 
 from status_store import fold, tally
+from status_store.counters import Place
 from status_store.dead import DeadLetter
 from status_store.fold import RULES_VERSION, Delivery
 from status_store.rollup import Description
 from status_store.standing import Status
 from status_store.tally import Tally
+from status_store.terms import Term
 from tracepost import events, postgres
 from tracepost.events import AnyEvent
 from tracepost.months import Months, kept
 from tracepost.partitions import OutOfMonths
 from tracepost.postgres import Connection, Pool
+from tracepost.tokens import Keyring
 
 _sql = postgres.load("status_store")
 
@@ -46,6 +48,13 @@ class Message(NamedTuple):
     recipient_count: int
     described_by: int | None
     rollup: str
+    status: Status
+    app: str | None
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is counted, from when its app is known."""
+        return None if self.app is None else Place(self.app, self.status)
 
 
 class Known(NamedTuple):
@@ -64,6 +73,11 @@ class NewState(NamedTuple):
     changed: bool
     description: Description | None
 
+    def place(self, before: Message | None) -> Place | None:
+        """Where it is to be counted."""
+        app = self.description.accepted.app if self.description else before and before.app
+        return None if app is None else Place(app, self.status)
+
 
 class Stored(NamedTuple):
     """What is stored of a delivery, as it stands there: what is wrong with it shall not keep it from being read."""
@@ -76,8 +90,14 @@ class Stored(NamedTuple):
 class Differing(NamedTuple):
     """A message that is stored otherwise than it was asked about; `told`: in what subscribers are told."""
 
-    status: str
+    status: Status
     told: bool
+    app: str | None
+
+    @property
+    def place(self) -> Place | None:
+        """Where it is counted."""
+        return None if self.app is None else Place(self.app, self.status)
 
 
 class Run(NamedTuple):
@@ -170,10 +190,37 @@ class Work:
         if keys:
             await self._connection.execute(_sql["erase_subjects"], *zip(*keys, strict=True), fold.ERASED)
 
-    async def mark_changed(self, message_ids: Sequence[MessageId]) -> None:
-        """Mark them for the drainer."""
+    async def mark_changed(self, message_ids: Sequence[MessageId], counts: str | None) -> None:
+        """Mark them for the drainer, and what is to be added to the counters."""
+        if message_ids or counts:
+            await self._connection.execute(_sql["mark_changed"], message_ids, counts)
+
+    async def put_terms(self, terms: Sequence[Term]) -> None:
+        """Let the messages be found by them."""
+        if terms:
+            await self._connection.execute(_sql["put_terms"], terms)
+
+    async def erase_terms(self, terms: Sequence[Term]) -> None:
+        """The same addresses find these messages no more."""
+        if terms:
+            await self._connection.execute(_sql["erase_terms"], terms)
+
+    async def put_issues(self, statuses: Mapping[MessageId, Status]) -> None:
+        """These messages are issues; one that was another issue before is to be seen again."""
+        if statuses:
+            await self._connection.execute(_sql["put_issues"], [*statuses], [*statuses.values()])
+
+    async def end_issues(self, message_ids: Sequence[MessageId]) -> None:
+        """These are none any more."""
         if message_ids:
-            await self._connection.execute(_sql["mark_changed"], message_ids)
+            await self._connection.execute(_sql["end_issues"], *_bounded(message_ids))
+
+    async def put_bodies(self, redacted: Sequence[AnyEvent]) -> None:
+        """Write stored events anew."""
+        rows = [(str(each.message_id), each.id, events.text(each)) for each in redacted]
+        if rows:
+            ids = [row[0] for row in rows]
+            await self._connection.execute(_sql["put_bodies"], *zip(*rows, strict=True), min(ids), max(ids))
 
     async def messages_after(self, position: MessageId, last: MessageId, count: int) -> list[MessageId]:
         """The next ones in the order of ids, up to the last."""
@@ -253,8 +300,8 @@ def _message_row(id_: MessageId, new: NewState) -> tuple[Any, ...]:
 class Store:
     """Every statement that status-store makes."""
 
-    def __init__(self, pool: Pool, retention: int) -> None:
-        self._pool, self._retention = pool, retention
+    def __init__(self, pool: Pool, retention: int, keyring: Keyring) -> None:
+        self.pool, self._retention, self.keyring = pool, retention, keyring
 
     @property
     def months(self) -> Months:
@@ -263,24 +310,27 @@ class Store:
 
     async def orphans(self) -> tuple[int, float]:
         """How many messages wait for their `accepted`, and the age of the oldest in seconds."""
-        row = await self._pool.fetchrow(_sql["orphans"])
+        row = await self.pool.fetchrow(_sql["orphans"])
         return (row["count"], row["oldest_seconds"]) if row else (0, 0.0)
 
     @asynccontextmanager
     async def work(self) -> AsyncIterator[Work]:
         """One transaction; OutOfMonths when an event had no partition to go to."""
         try:
-            async with self._pool.acquire() as connection, connection.transaction():
+            async with self.pool.acquire() as connection, connection.transaction():
                 yield Work(connection)
         except asyncpg.CheckViolationError as error:
             raise OutOfMonths(str(error)) from error
 
-    async def number_changes(self, count: int) -> bool:
-        """Give the next numbers to marks that are committed; False while another drainer is at it."""
-        async with self._pool.acquire() as connection, connection.transaction():
-            if mine := await connection.fetchval(_sql["lock_feed"]):
-                await connection.execute(_sql["number_changes"], count)
-        return bool(mine)
+    async def number_changes(self, count: int) -> int | None:
+        """Give the next numbers to marks that are committed, add what they add to the counters; answers how many.
+
+        None while another drainer is at it.
+        """
+        async with self.pool.acquire() as connection, connection.transaction():
+            if not await connection.fetchval(_sql["lock_feed"]):
+                return None
+            return int(await connection.fetchval(_sql["number_changes"], count))
 
     @asynccontextmanager
     async def unpublished(self, count: int) -> AsyncIterator[list[Change]]:
@@ -288,7 +338,7 @@ class Store:
 
         None while another drainer is at it.
         """
-        async with self._pool.acquire() as connection, connection.transaction():
+        async with self.pool.acquire() as connection, connection.transaction():
             mine = await connection.fetchval(_sql["lock_feed"])
             last = await connection.fetchval(_sql["unpublished"], count) if mine else None
             rows = await connection.fetch(_sql["statuses"], last) if last else []
@@ -298,69 +348,46 @@ class Store:
 
     async def forget_changes(self, age: timedelta) -> None:
         """Delete published changes that are older than that."""
-        while await self._pool.execute(_sql["forget_changes"], age) != "DELETE 0":
+        while await self.pool.execute(_sql["forget_changes"], age) != "DELETE 0":
             pass
-
-    async def message(self, message_id: UUID) -> tuple[dict[str, Any], dict[int, Delivery]] | None:
-        """A message's row and what is known of its deliveries."""
-        async with (
-            self._pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            row = await connection.fetchval(_sql["message"], message_id)
-            rows = await connection.fetch(_sql["deliveries"], message_id)
-        return (json.loads(row), {r["recipient_no"]: fold.from_json(r["facts"]) for r in rows}) if row else None
-
-    async def delivery_events(self, message_id: UUID, number: int) -> tuple[str | None, list[AnyEvent]] | None:
-        """The app of a delivery's message, and all events of the delivery; None when there are none."""
-        row = await self._pool.fetchrow(_sql["delivery_events"], message_id, number)
-        return (row["app"], [events.decode(body) for body in row["bodies"]]) if row else None
 
     async def bury(self, letters: Iterable[DeadLetter]) -> None:
         """Store dead letters that are not stored yet."""
         rows = sorted((astuple(each) for each in letters), key=lambda row: row[0])
-        await self._pool.execute(_sql["insert_dead"], *zip(*rows, strict=True))
+        await self.pool.execute(_sql["insert_dead"], *zip(*rows, strict=True))
 
     async def dead_letters(
         self, queue: str | None, code: str | None, before: UUID | None, limit: int
     ) -> Sequence[Mapping[str, Any]]:
         """Dead letters without their bodies."""
-        return [dict(row) for row in await self._pool.fetch(_sql["list_dead"], queue, code, before, limit)]
+        return [dict(row) for row in await self.pool.fetch(_sql["list_dead"], queue, code, before, limit)]
 
     async def dead_letter(self, id_: UUID) -> Mapping[str, Any] | None:
         """A dead letter whole."""
-        row = await self._pool.fetchrow(_sql["dead"], id_)
+        row = await self.pool.fetchrow(_sql["dead"], id_)
         return dict(row) if row else None
 
     async def mark_replayed(self, id_: UUID) -> None:
         """It was published again, confirmed."""
-        await self._pool.execute(_sql["mark_replayed"], id_)
+        await self.pool.execute(_sql["mark_replayed"], id_)
 
     async def drop_dead(self, id_: UUID) -> bool:
         """Forget a dead letter; False when there is none."""
-        return bool(await self._pool.fetchval(_sql["drop_dead"], id_))
+        return bool(await self.pool.fetchval(_sql["drop_dead"], id_))
 
     async def count_dead(self) -> int:
         """How many were neither replayed nor dropped."""
-        return int(await self._pool.fetchval(_sql["count_dead"]))
+        return int(await self.pool.fetchval(_sql["count_dead"]))
 
-    async def timeline(self, message_id: UUID) -> tuple[str | None, str | None]:
-        """The message's app, and its events in the order of their times, as JSON."""
-        row = await self._pool.fetchrow(_sql["timeline"], message_id)
-        return (row["app"], row["events"]) if row else (None, None)
-
-    async def list(
-        self, app: str | None, status: Status | None, reference: str | None, before: UUID | None, limit: int
-    ) -> list[dict[str, Any]]:
-        """Messages, newest first."""
-        rows = await self._pool.fetch(_sql["list"], app, status, reference, before, limit)
-        return [json.loads(row["message"]) for row in rows]
+    async def forget_counts(self) -> None:
+        """Delete what was counted before the months that are kept."""
+        await self.pool.execute(_sql["forget_counts"], self.months.first.start)
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Work]:
         """One transaction that cannot write, and sees everything as of one moment."""
         async with (
-            self._pool.acquire() as connection,
+            self.pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             await connection.execute(_sql["lock_events"])
@@ -369,7 +396,7 @@ class Store:
     @asynccontextmanager
     async def refolding(self) -> AsyncIterator[Transactions]:
         """The transactions of a refold; Refolding while another is at it."""
-        async with self._pool.acquire() as connection:
+        async with self.pool.acquire() as connection:
             if not await connection.fetchval(_sql["lock_refold"]):
                 raise Refolding
 

@@ -38,9 +38,10 @@ SELECT message_id::text, recipient_no, body FROM events
 WHERE message_id = ANY ($1::uuid[]) AND message_id BETWEEN $2 AND $3
 
 -- name: differing_messages
--- Those that are stored otherwise, and whether that is in what subscribers are told.
+-- Those that are stored otherwise, whether that is in what subscribers are told, and whose they were.
 SELECT m.message_id::text, m.status,
-    (m.status, m.rollup::text, m.app, m.reference) IS DISTINCT FROM (n.status, n.rollup::text, n.app, n.reference) AS told
+    (m.status, m.rollup::text, m.app, m.reference) IS DISTINCT FROM (n.status, n.rollup::text, n.app, n.reference) AS told,
+    m.app
 FROM unnest($1::messages[]) n JOIN messages m USING (message_id)
 WHERE m.message_id BETWEEN $2 AND $3 AND (
     m.recipient_count, m.described_by, m.status, m.rollup::text,

@@ -26,7 +26,7 @@ RETURNING 1
 
 -- name: lock_messages
 -- The bounds ($2, $3) tell even a generic plan which partitions to look at; an array would not.
-SELECT m.message_id::text, m.recipient_count, m.described_by, m.rollup FROM messages m
+SELECT m.message_id::text, m.recipient_count, m.described_by, m.rollup, m.status, m.app FROM messages m
 WHERE m.message_id = ANY ($1::uuid[]) AND m.message_id BETWEEN $2 AND $3
 ORDER BY m.message_id FOR UPDATE
 
@@ -68,36 +68,33 @@ UPDATE messages m SET subject = $3
 FROM unnest($1::uuid[], $2::smallint[]) AS erased (id, number)
 WHERE m.message_id = id AND m.described_by = number AND m.subject <> ''
 
+-- name: put_bodies
+UPDATE events e SET body = n.body::json
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS n (message_id, event_id, body)
+WHERE e.message_id = n.message_id AND e.event_id = n.event_id AND e.message_id BETWEEN $4 AND $5
+
+-- name: put_terms
+INSERT INTO terms SELECT * FROM unnest($1::terms[]) ON CONFLICT DO NOTHING
+
+-- name: erase_terms
+DELETE FROM terms t USING unnest($1::terms[]) AS gone
+WHERE t.term = gone.term AND t.message_id = gone.message_id AND t.recipient_no = gone.recipient_no
+
+-- name: put_issues
+INSERT INTO issues AS i (message_id, status) SELECT * FROM unnest($1::uuid[], $2::text[])
+ON CONFLICT (message_id) DO UPDATE
+SET status = excluded.status, since = excluded.since, seen_at = NULL, seen_by = NULL
+WHERE i.status <> excluded.status
+
+-- name: end_issues
+DELETE FROM issues WHERE message_id = ANY ($1::uuid[]) AND message_id BETWEEN $2 AND $3
+
 -- name: mark_changed
-INSERT INTO change_marks (message_ids) VALUES ($1)
+INSERT INTO change_marks (message_ids, counts) VALUES ($1, $2)
+
+-- name: forget_counts
+DELETE FROM counters WHERE hour < $1
 
 -- name: orphans
 SELECT count(*) AS count, coalesce(extract(epoch FROM now() - min(known_since)), 0)::float AS oldest_seconds
 FROM messages WHERE described_by IS NULL
-
--- name: message
-SELECT to_jsonb(m)::text FROM messages m WHERE message_id = $1
-
--- name: deliveries
-SELECT recipient_no, facts FROM deliveries WHERE message_id = $1 ORDER BY recipient_no
-
--- name: delivery_events
-SELECT m.app, array_agg(e.body::text) AS bodies
-FROM messages m JOIN events e USING (message_id)
-WHERE message_id = $1 AND e.recipient_no = $2
-GROUP BY m.app
-
--- name: timeline
-SELECT m.app, json_build_object('events', json_agg(e.body ORDER BY e.time, e.event_id))::text AS events
-FROM messages m JOIN events e USING (message_id)
-WHERE message_id = $1
-GROUP BY m.app
-
--- name: list
-SELECT to_jsonb(m)::text AS message FROM messages m
-WHERE ($1::text IS NULL OR app = $1)
-    AND ($2::text IS NULL OR status = $2)
-    AND ($3::text IS NULL OR reference = $3)
-    AND ($4::uuid IS NULL OR message_id < $4)
-ORDER BY message_id DESC
-LIMIT $5

@@ -25,10 +25,10 @@ class Batches(Generic[Item, Answer]):
         self,
         work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]],
         transient: tuple[type[Exception], ...],
-        turn: asyncio.Lock,
+        turn: asyncio.Lock | None = None,
         most: int = 500,
     ) -> None:
-        self._work, self._transient, self._turn, self._most = work, transient, turn, most
+        self._work, self._transient, self._turn, self._most = work, transient, turn or asyncio.Lock(), most
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._arrived = asyncio.Event()
 

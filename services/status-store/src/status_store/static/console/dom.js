@@ -1,0 +1,29 @@
+/** Makes elements; whatever is put into one is text, never markup. */
+
+export function h(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS('http://www.w3.org/2000/svg', tag), attributes, children);
+}
+
+/** Replace what is in an element; null, undefined and false are left out. */
+export function put(element, ...children) {
+  element.replaceChildren(...kept(children));
+  return element;
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === 'function') element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, '');
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...kept(children));
+  return element;
+}
+
+function kept(children) {
+  return children.flat().filter((child) => child !== null && child !== undefined && child !== false);
+}
