@@ -110,14 +110,14 @@ def allow_origins(app: web.Application, origins: Collection[str], *, sessions: b
             response.headers.update({"Access-Control-Allow-Origin": origin, "Access-Control-Expose-Headers": "ETag"})
             if sessions and origin in origins:
                 response.headers["Access-Control-Allow-Credentials"] = "true"
-        if origins:
-            response.headers["Vary"] = "Origin"
+        response.headers["Vary"] = "Origin"
 
     def _allowed(origin: str) -> bool:
         return origin in origins or "*" in origins
 
     app.middlewares.append(checked)
-    app.on_response_prepare.append(told)
+    if origins:
+        app.on_response_prepare.append(told)
 
 
 def _own(origin: str, request: web.Request) -> bool:

@@ -66,7 +66,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             *search.routes(queries, Issues(pool), keyring, keys),
             *stats.routes(queries, keys),
             *replies.routes(queries, publisher, keys),
-            *recipients.routes(receipts, partial(settling.settle, receipts, publisher), keyring, keys),
+            *recipients.routes(receipts, partial(settling.settle_soon, receipts, publisher), keyring, keys),
             *letters.routes(store, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
             *openapi.routes(),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
@@ -20,13 +19,13 @@ from tracepost.events import AnyEvent
 from tracepost.keys import Client
 from tracepost.postgres import Pool
 from tracepost.problems import Invalid, Problem
+from tracepost.runner import background
 
 _sql = postgres.load("status_store")
 
 looks = {name: _sql["look"].format(walk=_sql[f"walk_{name}"]) for name in get_args(Walk)}
 
 MOST_LOOKED_AT = 10_000  # messages for one page: some hundredths of a second
-AT_ONCE = 1  # statement of points: more would each be of fewer
 
 
 class Point(NamedTuple):
@@ -46,16 +45,9 @@ class Queries:
         self._pool = pool
         self._points: Batches[str, Point | None] = Batches(self._read, transient=())
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Those who ask for a message while others are read go together in the next statement."""
-        async with asyncio.TaskGroup() as group:
-            readers = [group.create_task(self._points.run()) for _ in range(AT_ONCE)]
-            try:
-                yield
-            finally:
-                for each in readers:
-                    each.cancel()
+        return background(self._points.run())
 
     async def message(self, message_id: UUID, client: Client) -> Point:
         """What is stored of a message; Invalid (404) where there is none that is the client's business."""

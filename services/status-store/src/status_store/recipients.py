@@ -16,15 +16,12 @@ from status_store.rollup import shown
 from status_store.sse import cut
 from status_store.terms import hashed
 from tracepost import postgres
-from tracepost.broker import NotConfirmed, Unroutable
 from tracepost.http import answer, client_of, uuid_of
 from tracepost.keys import ANY, Keys
 from tracepost.problems import Invalid, Problem
 from tracepost.tokens import Keyring
 
 log = structlog.get_logger()
-
-WAITS: tuple[type[Exception], ...] = (*postgres.TRANSIENT, NotConfirmed, Unroutable)
 
 Settle = Callable[[Receipt], Awaitable[Receipt]]
 
@@ -46,24 +43,17 @@ def routes(receipts: Receipts, settle: Settle, keyring: Keyring, keys: Keys) -> 
         receipt, wish = await _asked(request, "erase")
         letters = await receipts.erase_dead(wish.address)
         log.info("erases", receipt=str(receipt.id), by=receipt.by, dead_letters=letters)
-        return await _settled(receipt)
+        return answer(await _told(receipts, await settle(receipt)), status=202)
 
     async def withdrawn(request: web.Request) -> web.Response:
         receipt, _ = await _asked(request, "withdraw")
-        return await _settled(receipt)
-
-    async def _settled(receipt: Receipt) -> web.Response:
-        try:
-            receipt = await settle(receipt)
-        except WAITS as error:
-            log.warning("is published later", receipt=str(receipt.id), reason=repr(error))
-        return answer(await _told(receipts, receipt), status=202)
+        return answer(await _told(receipts, await settle(receipt)), status=202)
 
     async def exported(request: web.Request) -> web.StreamResponse:
         receipt, wish = await _asked(request, "export")
         return await _export(receipts, request, receipt, wish.address)
 
-    async def shown(request: web.Request) -> web.Response:
+    async def looked_up(request: web.Request) -> web.Response:
         client = client_of(request, keys, "operate")
         receipt = await receipts.find(uuid_of(request))
         if receipt is None or client.app not in (ANY, receipt.app):
@@ -74,7 +64,7 @@ def routes(receipts: Receipts, settle: Settle, keyring: Keyring, keys: Keys) -> 
         web.post("/v1/recipients/erase", erased),
         web.post("/v1/recipients/withdraw", withdrawn),
         web.post("/v1/recipients/export", exported),
-        web.get("/v1/receipts/{id}", shown),
+        web.get("/v1/receipts/{id}", looked_up),
     ]
 
 

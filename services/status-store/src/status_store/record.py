@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
 
-from status_store.counters import Counted, happened, moved, to_text
+from status_store.counters import Counted, happened, moved, summed, to_text
 from status_store.fold import NOTHING, RULES_VERSION, Delivery, fold, needs_history, private
 from status_store.rollup import ISSUES, Description, by_message, descriptions, rolled_up
 from status_store.standing import Status, applying
@@ -99,7 +99,7 @@ async def _fold(work: Work, fresh: Sequence[AnyEvent], address_key: Callable[[st
     await work.put_terms(terms(new, folded, described, address_key))
     await _put_issues(work, messages, states)
     await _redact(work, new, folded)
-    counts = _counts(messages, states, new, {key: _facts(known.get(key)) for key in new}, folded)
+    counts = summed(_counts(messages, states, new, known, folded))
     await work.mark_changed([id_ for id_, state in states.items() if state.changed], to_text(counts))
 
 
@@ -123,17 +123,17 @@ def _counts(
     before: Mapping[str, Message],
     after: Mapping[str, NewState],
     new: Mapping[Key, Sequence[AnyEvent]],
-    known: Mapping[Key, Delivery],
+    known: Mapping[Key, Known],
     folded: Mapping[Key, Delivery],
-) -> Counter[Counted]:
-    counts: Counter[Counted] = Counter()
-    places = {id_: state.place(before.get(id_)) for id_, state in after.items()}
-    for id_, place in places.items():
-        counts.update(moved(id_, before[id_].place if id_ in before else None, place))
+) -> Iterator[tuple[Counted, int]]:
+    places = {}
+    for id_, state in after.items():
+        message = before.get(id_)
+        places[id_] = place = state.place(message)
+        yield from moved(id_, message and message.place, place)
     for key, events in new.items():
         place = places[key[0]]
-        counts.update(happened(events, known[key], folded[key], place.app if place else ""))
-    return counts
+        yield from happened(events, _facts(known.get(key)), folded[key], place.app if place else "")
 
 
 def _facts(known: Known | None) -> Delivery:

@@ -7,8 +7,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 from typing import Literal, NamedTuple
@@ -16,7 +15,7 @@ from typing import Literal, NamedTuple
 import structlog
 from pydantic import ValidationError
 
-from status_store.counters import Counted, moved, to_text
+from status_store.counters import Counted, moved, summed, to_text
 from status_store.fold import RULES_VERSION, Delivery, fold, to_json
 from status_store.rollup import ISSUES, Description, by_message, descriptions, rolled_up
 from status_store.settings import StatusStoreSettings
@@ -137,15 +136,15 @@ async def _folded_again(store: Store, work: Work, ids: Sequence[MessageId]) -> A
         mark,
         terms(events, {key: delivery for key, (delivery, _) in folded.items()}, described, store.keyring.address_key),
         {id_: state.status for id_, state in states.items() if state.status in ISSUES},
-        to_text(_counts(differing, states)),
+        to_text(summed(_counts(differing, states))),
     )
 
 
-def _counts(differing: Mapping[MessageId, Differing], states: Mapping[MessageId, NewState]) -> Counter[Counted]:
-    counts: Counter[Counted] = Counter()
+def _counts(
+    differing: Mapping[MessageId, Differing], states: Mapping[MessageId, NewState]
+) -> Iterator[tuple[Counted, int]]:
     for id_, before in differing.items():
-        counts.update(moved(id_, before.place, states[id_].place(None)))
-    return counts
+        yield from moved(id_, before.place, states[id_].place(None))
 
 
 def _folded(events: Sequence[AnyEvent]) -> Folded:

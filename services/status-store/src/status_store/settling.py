@@ -34,6 +34,15 @@ async def keep_on(receipts: Receipts, publisher: Publisher) -> None:
         await asyncio.sleep(EVERY_SECONDS)
 
 
+async def settle_soon(receipts: Receipts, publisher: Publisher, receipt: Receipt) -> Receipt:
+    """Settle it at once where that is possible; else it is done later, and the receipt says that it is not yet."""
+    try:
+        return await settle(receipts, publisher, receipt)
+    except WAITS as error:
+        log.warning("is published later", receipt=str(receipt.id), reason=repr(error))
+        return receipt
+
+
 async def settle(receipts: Receipts, publisher: Publisher, receipt: Receipt) -> Receipt:
     """Publish the events of all deliveries that there are; one of WAITS when that is not possible now."""
     found = await receipts.deliveries(receipt, hashed("to", receipt.address_key))

@@ -47,8 +47,8 @@ def terms(
     address_key: Callable[[str], str],
 ) -> list[Term]:
     """By what these events let their messages be found, sorted; an address that is erased is no term."""
-    found = {each for key, said in events.items() for each in _of_recipients(key, said, folded[key], address_key)}
-    found.update(each for id_, description in described.items() for each in _of_message(id_, description))
+    found = [each for key, said in events.items() for each in _of_recipients(key, said, folded[key], address_key)]
+    found += [each for id_, description in described.items() for each in _of_message(id_, description)]
     return sorted(found)
 
 
