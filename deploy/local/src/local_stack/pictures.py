@@ -46,8 +46,8 @@ class Picture:
 PICTURES = (
     Picture("ticket", reference="FW-20418", panel=True),
     Picture("issue", reference="FW-20431", panel=True, scheme="dark"),
-    Picture("statistics", page="statistics", height=710),
-    Picture("phone", reference="FW-20433", panel=True, width=390, height=760),
+    Picture("statistics", page="statistics", height=730),
+    Picture("phone", reference="FW-20433", panel=True, width=390, height=560),
 )
 
 

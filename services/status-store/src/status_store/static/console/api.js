@@ -21,7 +21,12 @@ export function withQuery(path, query) {
 
 async function call(method, path, { body, signal } = {}) {
   try {
-    return await answer(path, { method, signal, body: body && JSON.stringify(body), headers: { 'Tracepost-Console': '1' } });
+    return await answer(path, {
+      method,
+      signal,
+      body: body && JSON.stringify(body),
+      headers: { 'Tracepost-Console': '1' },
+    });
   } catch (problem) {
     if (problem.status === 401 && !path.startsWith('/v1/session')) window.dispatchEvent(new Event('signed-out'));
     throw problem;

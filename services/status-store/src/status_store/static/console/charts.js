@@ -20,12 +20,23 @@ export function columns(title, series, bars, note = '') {
     let top = HEIGHT - EDGE.bottom;
     const parts = values.map((value, which) => {
       top -= high(value);
-      return value > 0 && svg('rect', { class: series[which][1], x: EDGE.left + (at + 0.5) * room - wide / 2, y: top, width: wide, height: high(value), rx: 1.5 });
+      return (
+        value > 0 &&
+        svg('rect', {
+          class: series[which][1],
+          x: EDGE.left + (at + 0.5) * room - wide / 2,
+          y: top,
+          width: wide,
+          height: high(value),
+          rx: 1.5,
+        })
+      );
     });
     return svg('g', {}, svg('title', {}, `${full ?? label}: ${said(series, values)}`), ...parts);
   });
   return figure(title, note, series, [...grid(most, high), ...drawn, ...labels(bars, room)], {
-    head: ['', ...series.map(([name]) => name)], rows: bars.map(({ label, title: full, values }) => [full ?? label, ...values.map(number)]),
+    head: ['', ...series.map(([name]) => name)],
+    rows: bars.map(({ label, title: full, values }) => [full ?? label, ...values.map(number)]),
   });
 }
 
@@ -35,7 +46,14 @@ export function bars(title, entries, note = '') {
   const most = Math.max(1, ...sorted.map(([, value]) => value));
   const drawn = sorted.flatMap(([name, value, tone = 'tone-plain'], at) => [
     svg('text', { x: 0, y: at * 30 + 19, class: 'name' }, name),
-    svg('rect', { class: tone, x: NAMES, y: at * 30 + 6, width: Math.max(2, (LONGEST * value) / most), height: 18, rx: 2 }),
+    svg('rect', {
+      class: tone,
+      x: NAMES,
+      y: at * 30 + 6,
+      width: Math.max(2, (LONGEST * value) / most),
+      height: 18,
+      rx: 2,
+    }),
     svg('text', { x: NAMES + 8 + (LONGEST * value) / most, y: at * 30 + 19, class: 'value' }, number(value)),
   ]);
   const table = { head: ['', 'Number'], rows: sorted.map(([name, value]) => [name, number(value)]) };
@@ -43,29 +61,67 @@ export function bars(title, entries, note = '') {
 }
 
 function figure(title, note, series, drawn, { head, rows }, height = HEIGHT) {
-  const picture = svg('svg', { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-label': `${title}; the figures are in the table below` }, ...drawn);
-  return h('figure', { class: 'chart' }, h('figcaption', {}, h('h2', {}, title), note && h('p', { class: 'quiet' }, note)),
+  const picture = svg(
+    'svg',
+    { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-label': `${title}; the figures are in the table below` },
+    ...drawn,
+  );
+  return h(
+    'figure',
+    { class: 'chart' },
+    h('figcaption', {}, h('h2', {}, title), note && h('p', { class: 'quiet' }, note)),
     series.length > 1 && h('ul', { class: 'legend' }, ...series.map(([name, tone]) => h('li', { class: tone }, name))),
     drawn.length ? picture : null,
-    rows.length ? h('details', {}, h('summary', {}, 'As a table'),
-      h('div', { class: 'wide' }, h('table', {}, h('thead', {}, h('tr', {}, ...head.map((each) => h('th', { scope: 'col' }, each)))),
-        h('tbody', {}, ...rows.map(([name, ...values]) => h('tr', {}, h('th', { scope: 'row' }, name), ...values.map((value) => h('td', {}, value)))))))) : null);
+    rows.length
+      ? h(
+          'details',
+          {},
+          h('summary', {}, 'As a table'),
+          h(
+            'div',
+            { class: 'wide' },
+            h(
+              'table',
+              {},
+              h('thead', {}, h('tr', {}, ...head.map((each) => h('th', { scope: 'col' }, each)))),
+              h(
+                'tbody',
+                {},
+                ...rows.map(([name, ...values]) =>
+                  h('tr', {}, h('th', { scope: 'row' }, name), ...values.map((value) => h('td', {}, value))),
+                ),
+              ),
+            ),
+          ),
+        )
+      : null,
+  );
 }
 
 function grid(most, high) {
   return [0, most / 2, most].flatMap((value) => {
     const y = HEIGHT - EDGE.bottom - high(value);
-    return [svg('line', { x1: EDGE.left, x2: WIDTH, y1: y, y2: y }), svg('text', { x: EDGE.left - 6, y: y + 4, class: 'axis end' }, short(value))];
+    return [
+      svg('line', { x1: EDGE.left, x2: WIDTH, y1: y, y2: y }),
+      svg('text', { x: EDGE.left - 6, y: y + 4, class: 'axis end' }, short(value)),
+    ];
   });
 }
 
 function labels(bars, room) {
   const step = Math.ceil(48 / room);
-  return bars.map(({ label }, at) => at % step === 0 && svg('text', { x: EDGE.left + (at + 0.5) * room, y: HEIGHT - 6, class: 'axis middle' }, label));
+  return bars.map(
+    ({ label }, at) =>
+      at % step === 0 && svg('text', { x: EDGE.left + (at + 0.5) * room, y: HEIGHT - 6, class: 'axis middle' }, label),
+  );
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
-const said = (series, values) => series.map(([name], at) => values[at] && `${number(values[at])} ${name}`).filter(Boolean).join(', ') || 'none';
+const said = (series, values) =>
+  series
+    .map(([name], at) => values[at] && `${number(values[at])} ${name}`)
+    .filter(Boolean)
+    .join(', ') || 'none';
 const short = (value) => new Intl.NumberFormat(undefined, { notation: 'compact' }).format(value);
 
 /** The least 1, 2 or 5 times a power of ten, by two, that holds the value. */

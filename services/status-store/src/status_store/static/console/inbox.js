@@ -34,7 +34,12 @@ export class Inbox {
     this.issues = h('section', { class: 'issues', 'aria-label': 'Delivery issues not yet seen', hidden: true });
     this.notice = h('div', {});
     this.search = form((filters) => this.#search(filters));
-    this.list = new Windowed(this.scroller, { height: HEIGHT, label: 'Messages, newest first', draw: (item, at) => this.#option(item, at), more: () => this.#more() });
+    this.list = new Windowed(this.scroller, {
+      height: HEIGHT,
+      label: 'Messages, newest first',
+      draw: (item, at) => this.#option(item, at),
+      more: () => this.#more(),
+    });
     this.list.element.addEventListener('keydown', (event) => this.#key(event));
     this.list.element.addEventListener('focus', () => this.#activate(Math.max(0, this.#active), false));
     this.scroller.append(this.issues, this.list.element, this.notice);
@@ -71,7 +76,12 @@ export class Inbox {
     else {
       const item = this.list.items[at];
       if (item.version < change.version) {
-        Object.assign(item, { version: change.version, status: change.status, rollup: change.rollup, shown_as: change.rollup.shown_as });
+        Object.assign(item, {
+          version: change.version,
+          status: change.status,
+          rollup: change.rollup,
+          shown_as: change.rollup.shown_as,
+        });
         this.list.update(at);
       }
     }
@@ -117,7 +127,11 @@ export class Inbox {
       if (!this.list.items.length) put(this.notice, this.#nothing());
     } catch (problem) {
       // It stays busy until somebody wants it again: not with each row that is scrolled by.
-      if (filters === this.#filters) put(this.notice, fault(problem, () => this.#fetch(cursor)));
+      if (filters === this.#filters)
+        put(
+          this.notice,
+          fault(problem, () => this.#fetch(cursor)),
+        );
     }
   }
 
@@ -132,7 +146,8 @@ export class Inbox {
     if (!found || filters !== this.#filters) return;
     const fresh = found.messages.filter((item) => !this.#places.has(item.message_id));
     if (!fresh.length) return;
-    if (fresh.length === PAGE) { // there may be more between
+    if (fresh.length === PAGE) {
+      // there may be more between
       this.load();
       return;
     }
@@ -152,11 +167,39 @@ export class Inbox {
     if (this.issues.hidden) return put(this.issues);
     const first = found.messages.slice(0, FIRST_ISSUES);
     const further = found.messages.length > FIRST_ISSUES;
-    put(this.issues,
-      h('header', {}, h('h2', {}, further ? 'Delivery issues not yet seen' : `${plural(first.length, 'delivery issue')} not yet seen`),
-        h('button', { type: 'button', class: 'link', onclick: () => this.#seeAll() }, 'Mark all as seen')),
-      h('ul', {}, ...first.map((message) => h('li', {}, row('a', message, { href: address('messages', message.message_id), 'aria-current': message.message_id === this.#open ? 'true' : null })))),
-      further && h('a', { class: 'further', href: address('messages', '', { status: 'unseen' }) }, 'Show all that nobody has seen'));
+    put(
+      this.issues,
+      h(
+        'header',
+        {},
+        h(
+          'h2',
+          {},
+          further ? 'Delivery issues not yet seen' : `${plural(first.length, 'delivery issue')} not yet seen`,
+        ),
+        h('button', { type: 'button', class: 'link', onclick: () => this.#seeAll() }, 'Mark all as seen'),
+      ),
+      h(
+        'ul',
+        {},
+        ...first.map((message) =>
+          h(
+            'li',
+            {},
+            row('a', message, {
+              href: address('messages', message.message_id),
+              'aria-current': message.message_id === this.#open ? 'true' : null,
+            }),
+          ),
+        ),
+      ),
+      further &&
+        h(
+          'a',
+          { class: 'further', href: address('messages', '', { status: 'unseen' }) },
+          'Show all that nobody has seen',
+        ),
+    );
     this.list.render();
     return undefined;
   }
@@ -178,14 +221,22 @@ export class Inbox {
 
   #nothing() {
     if (Object.values(this.#filters).some(Boolean)) {
-      return empty('No message is like that', 'A ticket’s reference and an address must be whole; status and period can be widened.',
-        h('a', { class: 'button', href: address('messages') }, 'Show all messages'));
+      return empty(
+        'No message is like that',
+        'A ticket’s reference and an address must be whole; status and period can be widened.',
+        h('a', { class: 'button', href: address('messages') }, 'Show all messages'),
+      );
     }
     return empty('No message yet', 'As soon as the sender accepts a request, it appears here by itself.');
   }
 
   #option(message, at) {
-    const attributes = { role: 'option', id: `row-${message.message_id}`, 'aria-selected': String(message.message_id === this.#open), onclick: () => this.#go(at) };
+    const attributes = {
+      role: 'option',
+      id: `row-${message.message_id}`,
+      'aria-selected': String(message.message_id === this.#open),
+      onclick: () => this.#go(at),
+    };
     const made = row('div', message, attributes);
     made.classList.toggle('active', at === this.#active);
     return made;
@@ -208,7 +259,16 @@ export class Inbox {
 
   #key(event) {
     const { page: rows, items } = this.list;
-    const step = { ArrowDown: 1, ArrowUp: -1, j: 1, k: -1, PageDown: rows, PageUp: -rows, Home: -items.length, End: items.length }[event.key];
+    const step = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      j: 1,
+      k: -1,
+      PageDown: rows,
+      PageUp: -rows,
+      Home: -items.length,
+      End: items.length,
+    }[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (step) this.#activate(this.#active + step);
     else if ((event.key === 'Enter' || event.key === ' ') && this.#active >= 0) this.#go(this.#active);

@@ -36,10 +36,30 @@ function frame(session) {
   const main = h('main', {});
   const live = h('span', { class: 'live', role: 'status' });
   const links = navigation(session);
-  put(document.body,
-    h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); main.querySelector('[tabindex], a, input')?.focus(); } }, 'Skip to the content'),
-    h('header', { class: 'bar' }, h('a', { class: 'brand', href: address('messages') }, 'Tracepost'), h('nav', { 'aria-label': 'Pages' }, ...links), live, who(session)),
-    main);
+  put(
+    document.body,
+    h(
+      'a',
+      {
+        class: 'skip',
+        href: '#main',
+        onclick: (event) => {
+          event.preventDefault();
+          main.querySelector('[tabindex], a, input')?.focus();
+        },
+      },
+      'Skip to the content',
+    ),
+    h(
+      'header',
+      { class: 'bar' },
+      h('a', { class: 'brand', href: address('messages') }, 'Tracepost'),
+      h('nav', { 'aria-label': 'Pages' }, ...links),
+      live,
+      who(session),
+    ),
+    main,
+  );
   const inbox = new Inbox();
   const ticket = new Ticket(() => inbox.seen());
   const desk = h('div', { class: 'desk' }, inbox.element, ticket.element);
@@ -61,9 +81,15 @@ function frame(session) {
   routed(show);
   show();
   follow(
-    (change) => { inbox.changed(change); ticket.changed(change); },
+    (change) => {
+      inbox.changed(change);
+      ticket.changed(change);
+    },
     (is) => put(live, h('span', { class: is ? 'on' : 'off' }, is ? 'Live' : 'Reconnecting…')),
-    () => { inbox.load(); ticket.again(); },
+    () => {
+      inbox.load();
+      ticket.again();
+    },
   );
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape' || event.target.closest('dialog, input, :popover-open') || !here().id) return;
@@ -74,8 +100,14 @@ function frame(session) {
 
 function navigation(session) {
   const operates = may(session, 'operate');
-  const pages = [['messages', 'Messages', true], ['statistics', 'Statistics', true], ['suppressions', 'Suppressions', configured('sender')],
-    ['queue', 'Queue', configured('sender')], ['quarantine', 'Quarantine', configured('bounce-ingest')], ['dead-letters', 'Dead letters', operates]];
+  const pages = [
+    ['messages', 'Messages', true],
+    ['statistics', 'Statistics', true],
+    ['suppressions', 'Suppressions', configured('sender')],
+    ['queue', 'Queue', configured('sender')],
+    ['quarantine', 'Quarantine', configured('bounce-ingest')],
+    ['dead-letters', 'Dead letters', operates],
+  ];
   return pages.filter(([, , is]) => is).map(([page, name]) => h('a', { href: address(page), 'data-page': page }, name));
 }
 
@@ -85,12 +117,18 @@ function mark(link, current) {
 }
 
 function who({ client }) {
-  if (client === 'local') return h('span', { class: 'who', title: 'No keys are set: everybody on this machine may look' }, 'local');
+  if (client === 'local')
+    return h('span', { class: 'who', title: 'No keys are set: everybody on this machine may look' }, 'local');
   const out = async () => {
     await leave();
     location.reload();
   };
-  return h('span', { class: 'who' }, h('span', {}, client), h('button', { type: 'button', class: 'link', onclick: out }, 'Sign out'));
+  return h(
+    'span',
+    { class: 'who' },
+    h('span', {}, client),
+    h('button', { type: 'button', class: 'link', onclick: out }, 'Sign out'),
+  );
 }
 
 window.addEventListener('signed-out', () => location.reload(), { once: true });

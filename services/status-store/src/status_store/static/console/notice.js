@@ -3,16 +3,31 @@
 import { h, put } from './dom.js';
 
 export function empty(title, ...help) {
-  return h('div', { class: 'notice' }, h('h2', {}, title), ...help.map((text) => (typeof text === 'string' ? h('p', {}, text) : text)));
+  return h(
+    'div',
+    { class: 'notice' },
+    h('h2', {}, title),
+    ...help.map((text) => (typeof text === 'string' ? h('p', {}, text) : text)),
+  );
 }
 
 export const loading = () => h('p', { class: 'notice quiet', role: 'status' }, 'Loading…');
 
 export function fault(problem, again) {
-  return h('div', { class: 'notice', role: 'alert' },
+  return h(
+    'div',
+    { class: 'notice', role: 'alert' },
     h('h2', {}, problem.message),
-    h('p', {}, problem.detail || (problem.status ? 'If it stays so, the service’s log says why.' : 'Is it running, and is this machine connected?')),
-    again && h('button', { type: 'button', class: 'button', onclick: again }, 'Try again'));
+    h(
+      'p',
+      {},
+      problem.detail ||
+        (problem.status
+          ? 'If it stays so, the service’s log says why.'
+          : 'Is it running, and is this machine connected?'),
+    ),
+    again && h('button', { type: 'button', class: 'button', onclick: again }, 'Try again'),
+  );
 }
 
 /** Show what `work` resolves to, or what went wrong with a way to try again. */
@@ -21,17 +36,32 @@ export async function shown(place, work) {
   try {
     put(place, await work());
   } catch (problem) {
-    if (problem.name !== 'AbortError') put(place, fault(problem, () => shown(place, work)));
+    if (problem.name !== 'AbortError')
+      put(
+        place,
+        fault(problem, () => shown(place, work)),
+      );
   }
 }
 
 /** Asks in a dialog; the fields' values, or null. `fields` are [name, label, attributes]. */
 export function ask(title, text, action, fields = []) {
-  const inputs = fields.map(([name, label, attributes = {}]) => h('label', {}, h('span', {}, label), h('input', { name, autocomplete: 'off', ...attributes })));
-  const form = h('form', { method: 'dialog' }, h('h2', { id: 'asked' }, title), text && h('p', {}, text), ...inputs,
-    h('div', { class: 'actions' },
+  const inputs = fields.map(([name, label, attributes = {}]) =>
+    h('label', {}, h('span', {}, label), h('input', { name, autocomplete: 'off', ...attributes })),
+  );
+  const form = h(
+    'form',
+    { method: 'dialog' },
+    h('h2', { id: 'asked' }, title),
+    text && h('p', {}, text),
+    ...inputs,
+    h(
+      'div',
+      { class: 'actions' },
       h('button', { type: 'submit', value: 'no', class: 'button', formnovalidate: true }, 'Back'),
-      h('button', { type: 'submit', value: 'yes', class: 'button primary' }, action)));
+      h('button', { type: 'submit', value: 'yes', class: 'button primary' }, action),
+    ),
+  );
   const dialog = h('dialog', { 'aria-labelledby': 'asked' }, form);
   document.body.append(dialog);
   dialog.showModal();
@@ -52,7 +82,8 @@ export function ask(title, text, action, fields = []) {
 
 /** Says shortly, at the bottom, how something went. */
 export function say(text) {
-  const place = document.querySelector('.said') ?? document.body.appendChild(h('div', { class: 'said', role: 'status' }));
+  const place =
+    document.querySelector('.said') ?? document.body.appendChild(h('div', { class: 'said', role: 'status' }));
   const line = h('p', {}, text);
   place.append(line);
   setTimeout(() => line.remove(), 6000);

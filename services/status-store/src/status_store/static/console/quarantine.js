@@ -11,8 +11,20 @@ export function quarantine({ id }) {
   const detail = h('div', { class: 'letter' });
   shown(list, () => listed(id));
   if (id) shown(detail, () => report(id));
-  else put(detail, empty('No report is open', 'A report without a valid token changes no status. It is kept here with the reason, until a person has looked.'));
-  return h('section', { class: 'page' }, h('header', {}, h('h1', {}, 'Quarantine')), h('div', { class: 'halves' }, list, detail));
+  else
+    put(
+      detail,
+      empty(
+        'No report is open',
+        'A report without a valid token changes no status. It is kept here with the reason, until a person has looked.',
+      ),
+    );
+  return h(
+    'section',
+    { class: 'page' },
+    h('header', {}, h('h1', {}, 'Quarantine')),
+    h('div', { class: 'halves' }, list, detail),
+  );
 }
 
 async function listed(open) {
@@ -25,19 +37,44 @@ async function listed(open) {
     more.onclick = () => load(found.cursor).catch((problem) => say(problem.message));
   };
   await load();
-  return rows.children.length ? h('div', {}, rows, more) : empty('Nothing in quarantine', 'Every report could be placed.');
+  return rows.children.length
+    ? h('div', {}, rows, more)
+    : empty('Nothing in quarantine', 'Every report could be placed.');
 }
 
 function row({ id, reason, received_at: time, subject }, open) {
-  return h('a', { class: 'row', href: address('quarantine', id), 'aria-current': id === open ? 'true' : null },
-    h('span', { class: 'line' }, h('span', { class: 'subject', dir: 'auto' }, subject || '(no subject)'), h('time', { datetime: time }, shortly(new Date(time)))),
-    h('span', { class: 'line' }, h('span', { class: 'about' }, sentence(spaced(reason)))));
+  return h(
+    'a',
+    { class: 'row', href: address('quarantine', id), 'aria-current': id === open ? 'true' : null },
+    h(
+      'span',
+      { class: 'line' },
+      h('span', { class: 'subject', dir: 'auto' }, subject || '(no subject)'),
+      h('time', { datetime: time }, shortly(new Date(time))),
+    ),
+    h('span', { class: 'line' }, h('span', { class: 'about' }, sentence(spaced(reason)))),
+  );
 }
 
 async function report(id) {
   const { raw, ...told } = await call('bounce-ingest', `/v1/quarantine/${encodeURIComponent(id)}`);
   const lines = Object.entries(told).filter(([, value]) => value !== null && value !== '');
-  return h('article', { class: 'card' }, h('div', { class: 'sent' },
-    h('dl', {}, ...lines.flatMap(([name, value]) => [h('dt', {}, sentence(spaced(name))), h('dd', { dir: 'auto' }, typeof value === 'string' ? value : JSON.stringify(value))])),
-    raw && h('h3', {}, 'As it came'), raw && h('pre', { dir: 'auto', tabindex: '0' }, raw)));
+  return h(
+    'article',
+    { class: 'card' },
+    h(
+      'div',
+      { class: 'sent' },
+      h(
+        'dl',
+        {},
+        ...lines.flatMap(([name, value]) => [
+          h('dt', {}, sentence(spaced(name))),
+          h('dd', { dir: 'auto' }, typeof value === 'string' ? value : JSON.stringify(value)),
+        ]),
+      ),
+      raw && h('h3', {}, 'As it came'),
+      raw && h('pre', { dir: 'auto', tabindex: '0' }, raw),
+    ),
+  );
 }

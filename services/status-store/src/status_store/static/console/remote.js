@@ -17,11 +17,20 @@ export async function call(name, path, { query = {}, body, method = body ? 'POST
   const url = withQuery(`${addresses[name].replace(/\/$/, '')}${path}`, query);
   try {
     const headers = keys[name] ? { Authorization: `Bearer ${keys[name]}` } : { 'Tracepost-Console': '1' };
-    return await answer(url, { method, headers, credentials: keys[name] ? 'omit' : 'include', body: body && JSON.stringify(body) });
+    return await answer(url, {
+      method,
+      headers,
+      credentials: keys[name] ? 'omit' : 'include',
+      body: body && JSON.stringify(body),
+    });
   } catch (problem) {
     if (problem.status !== 401) throw problem;
-    const given = await ask('An API key is needed', `The ${name} asks who you are. The key stays in this page until it is reloaded.`,
-      'Use it', [['key', 'API key', { type: 'password', required: true }]]);
+    const given = await ask(
+      'An API key is needed',
+      `The ${name} asks who you are. The key stays in this page until it is reloaded.`,
+      'Use it',
+      [['key', 'API key', { type: 'password', required: true }]],
+    );
     if (!given) throw problem;
     keys[name] = given.key.trim();
     return call(name, path, { query, body, method });

@@ -3,7 +3,12 @@
 export function here() {
   const [path, query = ''] = location.hash.replace(/^#\/?/, '').split('?');
   const [page = '', id = ''] = path.split('/');
-  return { page: page || 'messages', id: decoded(id), query: Object.fromEntries(new URLSearchParams(query)), state: history.state ?? {} };
+  return {
+    page: page || 'messages',
+    id: decoded(id),
+    query: Object.fromEntries(new URLSearchParams(query)),
+    state: history.state ?? {},
+  };
 }
 
 function decoded(id) {

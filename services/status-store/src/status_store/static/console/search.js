@@ -5,7 +5,12 @@ import { NAMES, STATUSES, isIssue } from './status.js';
 
 const WORDS = { tag: 'tag', from: 'sender', app: 'app', since: 'from', until: 'to', ref: 'reference' };
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const PERIODS = [['', 'Any time'], ['1', 'Last 24 hours'], ['7', 'Last 7 days'], ['30', 'Last 30 days']];
+const PERIODS = [
+  ['', 'Any time'],
+  ['1', 'Last 24 hours'],
+  ['7', 'Last 7 days'],
+  ['30', 'Last 30 days'],
+];
 
 /** `tag:refund ann@example.org` → {tag, recipient}; {id} for a message's id; other words are a reference. */
 export function understood(text) {
@@ -24,7 +29,9 @@ export function understood(text) {
 
 /** The text that is understood so. */
 export function written({ recipient, reference, ...others }) {
-  const words = Object.entries(WORDS).filter(([, name]) => others[name]).map(([word, name]) => `${word}:${others[name]}`);
+  const words = Object.entries(WORDS)
+    .filter(([, name]) => others[name])
+    .map(([word, name]) => `${word}:${others[name]}`);
   return [recipient, reference, ...words].filter(Boolean).join(' ');
 }
 
@@ -34,23 +41,59 @@ export function asked({ status, days, from, to, ...others }, now = Date.now()) {
   const start = days ? new Date(now - days * 864e5) : from && new Date(`${from}T00:00`);
   const end = to && new Date(`${to}T24:00`);
   const time = (date) => (date && !Number.isNaN(date.valueOf()) ? date.toISOString() : undefined);
-  return { ...others, status: unseen ? 'issues' : status, unseen: unseen || undefined, from: time(start), to: time(end) };
+  return {
+    ...others,
+    status: unseen ? 'issues' : status,
+    unseen: unseen || undefined,
+    from: time(start),
+    to: time(end),
+  };
 }
 
 export function form(search) {
-  const text = h('input', { type: 'search', name: 'text', 'aria-label': 'Search', placeholder: 'Ticket, address, tag:… from:… or message id', autocomplete: 'off', spellcheck: 'false', 'aria-keyshortcuts': '/' });
-  const status = h('select', { name: 'status', 'aria-label': 'Status' },
+  const text = h('input', {
+    type: 'search',
+    name: 'text',
+    'aria-label': 'Search',
+    placeholder: 'Ticket, address, tag:… from:… or message id',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    'aria-keyshortcuts': '/',
+  });
+  const status = h(
+    'select',
+    { name: 'status', 'aria-label': 'Status' },
     h('option', { value: '' }, 'All statuses'),
-    h('optgroup', { label: 'Delivery issues' },
-      h('option', { value: 'unseen' }, 'Not yet seen'), h('option', { value: 'issues' }, 'All delivery issues'),
-      ...STATUSES.filter(isIssue).map((each) => h('option', { value: each }, each === 'failed' ? 'Other cause' : NAMES[each]))),
-    h('optgroup', { label: 'Others' }, ...STATUSES.filter((each) => !isIssue(each)).map((each) => h('option', { value: each }, NAMES[each]))));
-  const days = h('select', { name: 'days', 'aria-label': 'Period' }, ...PERIODS.map(([value, name]) => h('option', { value }, name)));
+    h(
+      'optgroup',
+      { label: 'Delivery issues' },
+      h('option', { value: 'unseen' }, 'Not yet seen'),
+      h('option', { value: 'issues' }, 'All delivery issues'),
+      ...STATUSES.filter(isIssue).map((each) =>
+        h('option', { value: each }, each === 'failed' ? 'Other cause' : NAMES[each]),
+      ),
+    ),
+    h(
+      'optgroup',
+      { label: 'Others' },
+      ...STATUSES.filter((each) => !isIssue(each)).map((each) => h('option', { value: each }, NAMES[each])),
+    ),
+  );
+  const days = h(
+    'select',
+    { name: 'days', 'aria-label': 'Period' },
+    ...PERIODS.map(([value, name]) => h('option', { value }, name)),
+  );
   const submit = (event) => {
     event?.preventDefault();
     search({ ...understood(text.value), status: status.value, days: days.value });
   };
-  const element = h('form', { class: 'search', role: 'search', onsubmit: submit }, text, h('div', { class: 'selects' }, status, days));
+  const element = h(
+    'form',
+    { class: 'search', role: 'search', onsubmit: submit },
+    text,
+    h('div', { class: 'selects' }, status, days),
+  );
   for (const select of [status, days]) select.addEventListener('change', () => submit());
   text.addEventListener('input', () => text.value === '' && submit());
   document.addEventListener('keydown', (event) => {

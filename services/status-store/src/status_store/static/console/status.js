@@ -4,10 +4,29 @@ import { ISSUES, LOOKS, icon } from '/badge.js';
 import { h } from './dom.js';
 
 export { ISSUES };
-export const STATUSES = ['queued', 'deferred', 'unknown', 'delivered', 'read', 'cancelled', 'failed', 'spam', 'hard_bounce', 'rejected'];
+export const STATUSES = [
+  'queued',
+  'deferred',
+  'unknown',
+  'delivered',
+  'read',
+  'cancelled',
+  'failed',
+  'spam',
+  'hard_bounce',
+  'rejected',
+];
 export const NAMES = {
-  queued: 'Sending', deferred: 'Sending (delayed)', unknown: 'Outcome unknown', delivered: 'Delivered', read: 'Read',
-  cancelled: 'Cancelled', failed: 'Delivery issue', spam: 'Spam', hard_bounce: 'Hard bounce', rejected: 'Rejected',
+  queued: 'Sending',
+  deferred: 'Sending (delayed)',
+  unknown: 'Outcome unknown',
+  delivered: 'Delivered',
+  read: 'Read',
+  cancelled: 'Cancelled',
+  failed: 'Delivery issue',
+  spam: 'Spam',
+  hard_bounce: 'Hard bounce',
+  rejected: 'Rejected',
 };
 
 export const isIssue = (status) => ISSUES.includes(status);

@@ -9,7 +9,12 @@ import { isIssue } from './status.js';
 import { story } from './story.js';
 import { exactly, plural, shortly, timeOf } from './words.js';
 
-const KEYS = [['↑ ↓', 'move'], ['Enter', 'open'], ['Esc', 'back to the list'], ['/', 'search']];
+const KEYS = [
+  ['↑ ↓', 'move'],
+  ['Enter', 'open'],
+  ['Esc', 'back to the list'],
+  ['/', 'search'],
+];
 
 export class Ticket {
   #id = null;
@@ -34,7 +39,8 @@ export class Ticket {
       this.#draw(message, others, filters);
       await this.#fill(id, message);
     } catch (problem) {
-      if (id === this.#id) put(this.element, problem.status === 404 ? unknown() : fault(problem, () => this.#retry(id, filters)));
+      if (id === this.#id)
+        put(this.element, problem.status === 404 ? unknown() : fault(problem, () => this.#retry(id, filters)));
     }
   }
 
@@ -57,12 +63,25 @@ export class Ticket {
   #draw(message, others, filters) {
     const all = [...others, message].sort((a, b) => (a.message_id < b.message_id ? -1 : 1));
     this.#cards = new Map(all.map((each) => [each.message_id, card(each, each === message, filters)]));
-    put(this.element,
-      h('header', { class: 'ticket-head' },
+    put(
+      this.element,
+      h(
+        'header',
+        { class: 'ticket-head' },
         h('a', { class: 'back', href: address('messages', '', filters), 'aria-label': 'Back to the list' }, '‹'),
-        h('div', {}, h('h1', { dir: 'auto' }, message.reference ?? message.subject ?? 'Message'),
-          h('p', { class: 'quiet', dir: 'auto' }, [plural(all.length, 'message'), message.app && `app ${message.app}`].filter(Boolean).join(' · ')))),
-      h('div', { class: 'cards' }, ...this.#cards.values()));
+        h(
+          'div',
+          {},
+          h('h1', { dir: 'auto' }, message.reference ?? message.subject ?? 'Message'),
+          h(
+            'p',
+            { class: 'quiet', dir: 'auto' },
+            [plural(all.length, 'message'), message.app && `app ${message.app}`].filter(Boolean).join(' · '),
+          ),
+        ),
+      ),
+      h('div', { class: 'cards' }, ...this.#cards.values()),
+    );
     this.#cards.get(message.message_id).scrollIntoView({ block: 'nearest' });
   }
 
@@ -79,31 +98,85 @@ export class Ticket {
 
   #nothing() {
     this.#cards = new Map();
-    put(this.element, empty('No message is open', 'Choose one in the list. From the keyboard:',
-      h('dl', { class: 'keys' }, ...KEYS.flatMap(([key, what]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, what)]))));
+    put(
+      this.element,
+      empty(
+        'No message is open',
+        'Choose one in the list. From the keyboard:',
+        h(
+          'dl',
+          { class: 'keys' },
+          ...KEYS.flatMap(([key, what]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, what)]),
+        ),
+      ),
+    );
   }
 }
 
-const unknown = () => empty('No such message', 'It is not known here, is another app’s, or its time of retention is over.', h('a', { class: 'button', href: address('messages') }, 'Show all messages'));
+const unknown = () =>
+  empty(
+    'No such message',
+    'It is not known here, is another app’s, or its time of retention is over.',
+    h('a', { class: 'button', href: address('messages') }, 'Show all messages'),
+  );
 
 function card(message, open, filters) {
   const { message_id: id, sender, subject, tags } = message;
   const time = timeOf(id);
-  return h('article', { class: `card${open ? ' open' : ''}` },
-    h('div', { class: 'sent' },
-      h('header', {},
+  return h(
+    'article',
+    { class: `card${open ? ' open' : ''}` },
+    h(
+      'div',
+      { class: 'sent' },
+      h(
+        'header',
+        {},
         h('span', { class: 'from', dir: 'auto' }, sender ?? 'Sender not known yet'),
-        h('time', { datetime: time.toISOString(), title: exactly(time) }, shortly(time))),
-      h('h2', { dir: 'auto' }, open ? subject || '(no subject)' : h('a', { href: address('messages', id, filters) }, subject || '(no subject)')),
+        h('time', { datetime: time.toISOString(), title: exactly(time) }, shortly(time)),
+      ),
+      h(
+        'h2',
+        { dir: 'auto' },
+        open
+          ? subject || '(no subject)'
+          : h('a', { href: address('messages', id, filters) }, subject || '(no subject)'),
+      ),
       open && h('p', { class: 'to', dir: 'auto' }),
-      h('footer', {}, h('span', { class: 'tags' }, ...(tags ?? []).map((tag) => h('span', { dir: 'auto' }, tag))), h('tracepost-status', { message: id, live: 'off' }))),
-    open && h('div', { class: 'stories' }));
+      h(
+        'footer',
+        {},
+        h('span', { class: 'tags' }, ...(tags ?? []).map((tag) => h('span', { dir: 'auto' }, tag))),
+        h('tracepost-status', { message: id, live: 'off' }),
+      ),
+    ),
+    open && h('div', { class: 'stories' }),
+  );
 }
 
-const addresses = ({ deliveries }) => ['To ', ...deliveries.flatMap((each, at) => [at > 0 && ', ', h('bdi', {}, each.recipient ?? 'not known yet')])];
+const addresses = ({ deliveries }) => [
+  'To ',
+  ...deliveries.flatMap((each, at) => [at > 0 && ', ', h('bdi', {}, each.recipient ?? 'not known yet')]),
+];
 
 function facts({ message_id: id, rfc_message_id: header, rollup, version, metadata }) {
-  const lines = [['Roll-up', rollup.rule], ['Message id', id], ['Message-ID header', header], ['Version', version], ...Object.entries(metadata ?? {})];
-  return h('details', { class: 'facts' }, h('summary', {}, 'Particulars'),
-    h('dl', {}, ...lines.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', { dir: 'auto' }, name), h('dd', { dir: 'auto' }, String(value))])));
+  const lines = [
+    ['Roll-up', rollup.rule],
+    ['Message id', id],
+    ['Message-ID header', header],
+    ['Version', version],
+    ...Object.entries(metadata ?? {}),
+  ];
+  return h(
+    'details',
+    { class: 'facts' },
+    h('summary', {}, 'Particulars'),
+    h(
+      'dl',
+      {},
+      ...lines
+        .filter(([, value]) => value)
+        .flatMap(([name, value]) => [h('dt', { dir: 'auto' }, name), h('dd', { dir: 'auto' }, String(value))]),
+    ),
+  );
 }
