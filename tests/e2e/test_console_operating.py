@@ -95,7 +95,7 @@ async def bounce_ingest(origins: Collection[str]) -> AsyncIterator[str]:
 async def test_what_is_not_configured_is_hidden_and_the_quarantine_asks_for_its_own_key(
     broker: str, database: str, browser: Browser
 ) -> None:
-    origins: list[str] = []
+    origins = ["https://desk.test"]
     async with (
         bounce_ingest(origins) as url,
         running(broker, database, bounce_ingest_url=url) as store,
