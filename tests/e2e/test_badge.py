@@ -244,7 +244,7 @@ async def test_it_outlives_a_restart_of_the_server(broker: str, database: str, b
         await expect(badge(page, id_).get_by_role("button")).to_have_text("Sending")
         async with store(broker, database, port) as publisher:
             await publisher.publish(event("sender", UUID(id_), 0, Delivered(origin="smtp")))
-            await expect(badge(page, id_).get_by_role("button")).to_have_text("Delivered", timeout=20_000)
+            await expect(badge(page, id_).get_by_role("button")).to_have_text("Delivered", timeout=40_000)
 
 
 async def test_it_polls_where_no_stream_comes_through_and_tells_when_its_token_is_no_good(
@@ -262,7 +262,7 @@ async def test_it_polls_where_no_stream_comes_through_and_tells_when_its_token_i
             await page.goto(url)
             await expect(badge(page, id_).get_by_role("button")).to_have_text("Sending")
             await publisher.publish(event("sender", UUID(id_), 0, Delivered(origin="smtp")))
-            await expect(badge(page, id_).get_by_role("button")).to_have_text("Delivered", timeout=15_000)
+            await expect(badge(page, id_).get_by_role("button")).to_have_text("Delivered", timeout=40_000)
             await page.evaluate("addEventListener('tracepost-expired', (event) => { window.expired = event.detail })")
             await badge(page, id_).evaluate("badge => badge.setAttribute('token', 'x' + badge.getAttribute('token'))")
             await page.wait_for_function("window.expired")
