@@ -1,5 +1,6 @@
 """Understanding of returned mail."""
 
+import base64
 import json
 import time
 from pathlib import Path
@@ -358,3 +359,9 @@ def test_total_on_mutated_reports(mail: bytes) -> None:
         assert report.recipients
         for recipient in report.recipients:  # no lone surrogates, which no database takes
             f"{recipient.diagnostic}{recipient.final_recipient}{recipient.original_recipient}".encode()
+
+
+def test_parts_without_a_type_may_be_encoded_as_a_whole() -> None:
+    inner = b"--b\nContent-Type: text/plain\n\nHello\n--b--\n"
+    mail = b"From: mailer-daemon@example.org\nContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(inner)
+    assert understand(mail) == NotUnderstood("no_report")

@@ -136,7 +136,8 @@ def leaves(of: Part, depth: int = 0) -> Iterator[Part]:
     lost = depth == 0 and "content-type" not in of.fields
     pieces = _pieces(of) if lost or of.type.startswith("multipart/") else []
     if pieces and lost:
-        yield Part({}, of.body[: of.body.index(pieces[0])])
+        text = of.decoded()
+        yield Part({}, text[: text.index(pieces[0])])
     if not pieces:
         yield of
     elif depth == MAX_DEPTH:
