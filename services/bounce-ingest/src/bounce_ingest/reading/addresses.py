@@ -11,15 +11,15 @@ ADDRESS = rf'(?:{LOCAL}|"[^"\n@]{{1,80}}")@(?:[\w-]{{1,63}}(?:\.[\w-]{{1,63}}){{
 # type, brackets, source route
 _FIELD = re.compile(r"(?:[A-Za-z][\w-]*\s*;)?\s*(?:[^<]*<)?(?:@[^:@]+:)?([^<>]*)")
 _COMMENT = re.compile(r"\s\([^()]{0,200}\)\s*$")
-_BLANK = re.compile(r"\s")
+_NEVER_BARE = re.compile(r"[\s;]")
 # Only characters that must be encoded, or "user+42@…", which an MTA has already decoded, would become another address.
 _XTEXT = re.compile(r"\+(2B|3D|20)")
 
 
 def address(value: str) -> str | None:
-    """The address of a field such as Final-Recipient; None for two lines that were glued, which would make one up."""
+    """The address of a field such as Final-Recipient; None for what a bare one cannot hold: that is made up."""
     found = _COMMENT.sub("", _FIELD.findall(value)[0]).strip()
-    return found if found and (found.startswith('"') or not _BLANK.search(found)) else None
+    return found if found and (found.startswith('"') or not _NEVER_BARE.search(found)) else None
 
 
 def xtext(value: str) -> str:
