@@ -1,6 +1,7 @@
-"""`python -m tests.fuzz SECONDS`: exits 0 if no promise broke; else the mail that broke one is in .local/fuzz.
+"""`python -m tests.fuzz SECONDS [SEED]`: exits 0 if no promise broke; else the mail that broke one is in .local/fuzz.
 
 Seeds are tests/data and, where they lie, the real bounces; what takes a new way is kept there for the next run.
+With a SEED the same mails are tried each time, from the seeds alone.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ def one(mail: bytes) -> None:
     check(mail, understand(mail))
 
 
-def main(seconds: int) -> None:
+def main(seconds: int, seed: int | None = None) -> None:
     """Does not return."""
-    seeds, found = FOLDER / "seeds", FOLDER / "found"
+    seeds, found = FOLDER / "seeds", FOLDER / ("found" if seed is None else "found-by-seed")
+    if seed is not None:
+        shutil.rmtree(found, ignore_errors=True)
     shutil.rmtree(seeds, ignore_errors=True)
     for folder in (seeds, found):
         folder.mkdir(parents=True, exist_ok=True)
@@ -39,8 +42,10 @@ def main(seconds: int) -> None:
         (seeds / f"{number:04}.eml").write_bytes(path.read_bytes())
     options = [f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={SLOWEST}", "-rss_limit_mb=1024"]
     options += [f"-dict={Path(__file__).with_name('mail.dict')}", f"-artifact_prefix={FOLDER}/"]
+    if seed is not None:
+        options.append(f"-seed={seed}")
     atheris.Setup([sys.argv[0], *options, str(found), str(seeds)], one)
     atheris.Fuzz()
 
 
-main(int(sys.argv[1]))
+main(*map(int, sys.argv[1:]))

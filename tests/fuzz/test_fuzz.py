@@ -15,12 +15,13 @@ from tests.fuzz.promises import Broken, check, occurs
 from tests.unit.hostile import SHAPES, baited
 
 SECONDS = 5
+SEED = 20_261_124  # what other seeds find is for `make fuzz`: a change shall not fail for what it has not touched
 MAIL = (ROOT / "tests/data/servers/postfix/unknown.eml").read_bytes()
 
 
 @pytest.mark.skipif(find_spec("atheris") is None, reason="atheris has no wheel for this Python")
 def test_a_short_run() -> None:
-    argv = [sys.executable, "-m", "tests.fuzz", str(SECONDS)]
+    argv = [sys.executable, "-m", "tests.fuzz", str(SECONDS), str(SEED)]
     done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     said = done.stdout.decode(errors="replace")
     assert done.returncode == 0, said[-3000:]
