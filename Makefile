@@ -11,9 +11,9 @@ demo: setup
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
 
-# The long form of tests/faults and tests/model; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
+# What takes minutes, most of it in tests/faults and tests/model; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
 faults: setup
-	@$(BIN)/python -m pytest tests/faults tests/model -m long $(ARGS)
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 # Looks for mails that break a promise of bounce-ingest, for so many seconds.
 SECONDS ?= 60

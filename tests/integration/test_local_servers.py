@@ -53,6 +53,7 @@ def folder() -> Iterator[Path]:
         yield Path(parent, "the stack")
 
 
+@pytest.mark.long
 async def test_data_outlives_a_stop_and_a_crash(folder: Path) -> None:
     # RabbitMQ writes the definition of a new queue to disk a moment after it has confirmed it, so the stop comes first.
     async with rabbitmq(folder, print) as broker, postgres(folder, print) as url:
@@ -152,6 +153,7 @@ def test_a_package_that_cannot_be_had_leaves_no_folder(folder: Path, monkeypatch
     assert os.listdir(folder) == ["apt-get"]
 
 
+@pytest.mark.long
 async def test_two_stacks_run_beside_busy_standard_ports(folder: Path) -> None:
     with listening(4369, 5432, 5672, 15672, 25672):
         async with (
