@@ -8,8 +8,10 @@ ARGS ?=
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
 
+# WORKERS=0 runs all in one process.
+WORKERS ?= 2
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 # What takes minutes, most of it in tests/faults and tests/model; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
 faults: setup

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -26,10 +27,22 @@ DEADLINE = 15.0
 Answer = TypeVar("Answer")
 
 
+def room(name: str) -> Path:
+    """A folder for servers; each of the processes that run tests side by side has one of its own."""
+    return ROOT / ".local" / "-".join(filter(None, (name, os.environ.get("PYTEST_XDIST_WORKER"))))
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Keep together, where tests run side by side, those of one file, and those that share the whole stack."""
+    for item in items:
+        folder = item.path.parent
+        item.add_marker(pytest.mark.xdist_group(folder.name if folder.name == "e2e" else item.path.stem))
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def servers() -> AsyncIterator[Servers]:
     """RabbitMQ and PostgreSQL, private to the tests."""
-    async with run_servers(ROOT / ".local" / "test", print) as running:
+    async with run_servers(room("test"), print) as running:
         yield running
 
 

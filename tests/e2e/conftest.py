@@ -12,7 +12,7 @@ from playwright.async_api import Browser, Page
 from local_stack import binaries
 from local_stack.stack import Stack, running_stack
 from tests import chromium
-from tests.conftest import ROOT
+from tests.conftest import room
 from tests.e2e.desk import DESK
 
 
@@ -20,7 +20,7 @@ from tests.e2e.desk import DESK
 async def stack() -> AsyncIterator[Stack]:
     """With a help desk whose pages may use status-store's API."""
     settings = {"TRACEPOST_STATUS_STORE_CORS_ORIGINS": DESK}
-    async with running_stack(ROOT / ".local" / "test-e2e", print, settings=settings) as running:
+    async with running_stack(room("test-e2e"), print, settings=settings) as running:
         yield running
 
 

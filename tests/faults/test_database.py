@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from local_stack.postgres import PostgresServer
 from local_stack.stack import Servers
-from tests.conftest import ROOT, eventually
+from tests.conftest import eventually, room
 from tests.faults.disk import Disk, small_disk
 from tests.faults.scene import Scene, scene
 from tracepost import topology
@@ -29,7 +29,7 @@ WHERE datname = current_database() AND application_name = 'status-store'
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", name="server")
 async def _server() -> AsyncIterator[PostgresServer]:
-    server = PostgresServer(ROOT / ".local" / "test-database", print)
+    server = PostgresServer(room("test-database"), print)
     await server.start()
     yield server
     await server.stop()
