@@ -11,7 +11,7 @@ demo: setup
 # WORKERS=0 runs all in one process.
 WORKERS ?= 2
 test: setup
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # What takes minutes, most of it in tests/faults and tests/model; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
 faults: setup

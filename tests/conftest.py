@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,8 @@ import aiohttp
 import asyncpg
 import pytest
 import pytest_asyncio
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 from yarl import URL
 
 from local_stack.stack import Servers, create_database
@@ -32,11 +34,17 @@ def room(name: str) -> Path:
     return ROOT / ".local" / "-".join(filter(None, (name, os.environ.get("PYTEST_XDIST_WORKER"))))
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Keep together, where tests run side by side, those of one file, and those that share the whole stack."""
-    for item in items:
-        folder = item.path.parent
-        item.add_marker(pytest.mark.xdist_group(folder.name if folder.name == "e2e" else item.path.stem))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
+    """Where tests run side by side: those of a file stay together, and those that share the whole stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "e2e" if file.startswith("tests/e2e/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """The hook by which pytest-xdist asks who hands out the tests."""
+    return ByFile(config, log)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
