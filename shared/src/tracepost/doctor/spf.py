@@ -1,0 +1,278 @@
+"""Reads SPF records with all that they lead to, and judges whether they let us send (RFC 7208); pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Literal, NamedTuple
+
+from tracepost.doctor.domains import Address, Records
+from tracepost.doctor.findings import Finding
+from tracepost.doctor.publishing import record
+
+MOST_LOOKUPS, MOST_VOIDS = 10, 2  # RFC 7208, 4.6.4
+_DEEPEST = 10
+_MOST_EXCHANGES = 10
+
+Network = IPv4Network | IPv6Network
+Verdict = Literal["pass", "fail", "softfail", "neutral"]
+
+_VERDICTS: dict[str, Verdict] = {"+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
+_LOOKS_UP = {"include", "a", "mx", "ptr", "exists", "redirect"}
+_TERM = re.compile(
+    r"(?P<qualifier>[-+?~]?)(?P<name>all|include|a|mx|ptr|ip4|ip6|exists)(?::(?P<value>[^/\s]\S*?))?(?P<lengths>(?:/\d{1,3})?(?://\d{1,3})?)",
+    re.IGNORECASE,
+)
+_MODIFIER = re.compile(r"(?P<name>[a-z][a-z0-9_.-]*)=(?P<value>\S*)", re.IGNORECASE)
+_HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}\.?", re.IGNORECASE)
+
+
+class Broken(Exception):
+    """A receiver can make nothing of the record; says what it would see, and the remedy."""
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(found)
+        self.found, self.remedy = found, remedy
+
+
+class Term(NamedTuple):
+    """A mechanism or modifier: its qualifier, name, what follows the colon, and the lengths of its prefixes."""
+
+    text: str
+    qualifier: str
+    name: str
+    value: str = ""
+    lengths: tuple[int, int] = (32, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A term with what it leads to."""
+
+    term: Term
+    networks: tuple[Network, ...] = ()
+    policy: Policy | None = None
+    void: bool = False  # its look-up had an empty answer
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The record of a domain."""
+
+    domain: str
+    text: str
+    terms: tuple[Looked, ...]
+
+
+def parse(text: str) -> tuple[Term, ...]:
+    """The terms of a record; ValueError says what is wrong with it."""
+    version, *words = text.split(" ")
+    if version.lower() != "v=spf1":
+        raise ValueError("it does not begin with v=spf1")
+    terms = tuple(_term(word) for word in words if word)
+    names = [term.name for term in terms]
+    for name in ("redirect", "exp"):
+        if names.count(name) > 1:
+            raise ValueError(f"it gives {name}= twice")
+    return terms
+
+
+def _term(word: str) -> Term:
+    if found := _MODIFIER.fullmatch(word):
+        name, value = found["name"].lower(), found["value"]
+        if name == "redirect" and not _host(value):
+            raise ValueError(f"{word!r} names no domain")
+        return Term(word, "", name, value)
+    found = _TERM.fullmatch(word)
+    if found is None:
+        raise ValueError(f"{word!r} is no term of SPF")
+    name, value, lengths = found["name"].lower(), found["value"] or "", found["lengths"]
+    if name in {"ip4", "ip6"}:
+        _network(name, value + lengths, word)
+        return Term(word, found["qualifier"] or "+", name, value + lengths)
+    if (lengths and name not in {"a", "mx"}) or (value and name == "all"):
+        raise ValueError(f"{word!r} says more than {name} may say")
+    if (name in {"include", "exists"} and not value) or (value and not _host(value)):
+        raise ValueError(f"{word!r} names no domain")
+    return Term(word, found["qualifier"] or "+", name, value, _lengths(lengths, word))
+
+
+def _host(value: str) -> bool:
+    return "%" in value or _HOST.fullmatch(value) is not None  # a macro stands for something else in each mail
+
+
+def _network(name: str, value: str, word: str) -> Network:
+    try:
+        network = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{word!r} holds no network") from None
+    if network.version != int(name[2]):
+        raise ValueError(f"{word!r} holds a network of IPv{network.version}; write ip{network.version}:{value}")
+    return network
+
+
+def _lengths(text: str, word: str) -> tuple[int, int]:
+    four, _, six = text.partition("//")
+    found = int(four[1:] or 32), int(six or 128)
+    if found[0] > 32 or found[1] > 128:
+        raise ValueError(f"{word!r} holds a prefix that is too long")
+    return found
+
+
+async def read(domain: str, records: Records, above: tuple[str, ...] = ()) -> Policy:
+    """The domain's record with all that it leads to; raises Broken."""
+    if domain in above or len(above) > _DEEPEST:
+        raise Broken(f"{above[-1]} includes {domain}, which leads back to it", f"take {domain} out of the record")
+    found = [text for text in await records.texts(domain) if re.match(r"v=spf1(?: |\Z)", text, re.IGNORECASE)]
+    if not found:
+        raise Broken(f"{domain} publishes no SPF record", _without(domain, above))
+    if len(found) > 1:
+        shown = " and ".join(f'"{text}"' for text in found)
+        raise Broken(f"{domain} publishes {len(found)} SPF records: {shown}", "make one of them, and remove the others")
+    try:
+        terms = parse(found[0])
+    except ValueError as error:
+        remedy = f'mend the record of {domain}: "{found[0]}"'
+        raise Broken(f"the record of {domain} is not valid: {error}", remedy) from None
+    return Policy(domain, found[0], tuple([await _look(domain, term, records, (*above, domain)) for term in terms]))
+
+
+def _without(domain: str, above: Sequence[str]) -> str:
+    if above:
+        return f"take {domain} out of the record of {above[-1]}, or ask who owns it to publish one"
+    return ""
+
+
+async def _look(domain: str, term: Term, records: Records, above: tuple[str, ...]) -> Looked:
+    if "%" in term.value:
+        return Looked(term)
+    at = (term.value or domain).rstrip(".").lower()
+    match term.name:
+        case "ip4" | "ip6":
+            return Looked(term, (_network(term.name, term.value, term.text),))
+        case "include" | "redirect":
+            return Looked(term, policy=await read(at, records, above))
+        case "a":
+            addresses = await records.addresses(at)
+        case "mx":
+            exchanges = (await records.exchanges(at))[:_MOST_EXCHANGES]
+            addresses = [each for exchange in exchanges for each in await records.addresses(exchange.host)]
+        case "exists":
+            return Looked(term, void=not await records.addresses(at))
+        case _:
+            return Looked(term)
+    return Looked(term, tuple(_around(each, term) for each in addresses), void=not addresses)
+
+
+def _around(address: Address, term: Term) -> Network:
+    return ip_network((address, term.lengths[address.version == 6]), strict=False)
+
+
+def verdict(policy: Policy, address: Address) -> Verdict:
+    """What a receiver concludes of a client with this address (RFC 7208, 4.6.2)."""
+    for each in policy.terms:
+        if each.term.name in {"redirect", "exp"} or not each.term.qualifier:
+            continue
+        if _matches(each, address):
+            return _VERDICTS[each.term.qualifier]
+    goes_on = _redirect(policy)
+    return verdict(goes_on, address) if goes_on else "neutral"
+
+
+def _matches(each: Looked, address: Address) -> bool:
+    if each.term.name == "all":
+        return True
+    if each.term.name == "include":
+        return each.policy is not None and verdict(each.policy, address) == "pass"
+    return any(address in network for network in each.networks)
+
+
+def _redirect(policy: Policy) -> Policy | None:
+    """Where it goes on when nothing matches; an `all` matches everything."""
+    if any(each.term.name == "all" for each in policy.terms):
+        return None
+    return next((each.policy for each in policy.terms if each.term.name == "redirect"), None)
+
+
+def lookups(policy: Policy) -> int:
+    """How many look-ups the whole of it takes."""
+    own = sum(each.term.name in _LOOKS_UP for each in policy.terms)
+    return own + sum(lookups(each.policy) for each in policy.terms if each.policy)
+
+
+def voids(policy: Policy) -> int:
+    """How many of them had an empty answer."""
+    return sum(each.void + (voids(each.policy) if each.policy else 0) for each in policy.terms)
+
+
+def included(policy: Policy) -> set[str]:
+    """The domains whose records take part."""
+    below = [included(each.policy) for each in policy.terms if each.policy]
+    return {policy.domain, *(name for names in below for name in names)}
+
+
+def judge(policy: Policy, addresses: Sequence[Address], include: str) -> list[Finding]:
+    """Whether it lets these addresses and this relay send, and holds the limits that receivers set."""
+    check = f"SPF of {policy.domain}"
+    faults = [
+        Finding(check, "error", found, f"publish {proposed(policy, addresses, include)}")
+        for found in _missing(policy, addresses, include)
+    ]
+    faults += [*_costs(check, policy), *_ending(check, policy)]
+    if faults:
+        return faults
+    return [Finding(check, "ok", f"{policy.text} ({lookups(policy)} look-ups)")]
+
+
+def _missing(policy: Policy, addresses: Sequence[Address], include: str) -> Iterator[str]:
+    for address in addresses:
+        if (said := verdict(policy, address)) != "pass":
+            yield f"{address}, from which we send, gets {said}: {policy.text}"
+    if include and include.lower() not in included(policy):
+        yield f"the relay's {include} is not included: {policy.text}"
+
+
+def _costs(check: str, policy: Policy) -> Iterator[Finding]:
+    if (taken := lookups(policy)) > MOST_LOOKUPS:
+        dearest = max((each for each in policy.terms if each.policy), key=_cost, default=None)
+        of = f"; {dearest.term.text} alone takes {_cost(dearest)}" if dearest else ""
+        remedy = "remove what no longer sends for you, and give networks as ip4: and ip6: in place of a, mx and include"
+        yield Finding(check, "error", f"takes {taken} look-ups, and receivers stop at {MOST_LOOKUPS}{of}", remedy)
+    if (empty := voids(policy)) > MOST_VOIDS:
+        remedy = "remove the terms whose names do not exist"
+        yield Finding(check, "error", f"{empty} of its names have no address; receivers stop at {MOST_VOIDS}", remedy)
+    if any(each.term.name == "ptr" for each in policy.terms):
+        yield Finding(check, "warning", "uses ptr, which many receivers skip (RFC 7208, 5.5)", "name networks instead")
+
+
+def _cost(each: Looked) -> int:
+    return 1 + (lookups(each.policy) if each.policy else 0)
+
+
+def _ending(check: str, policy: Policy) -> Iterator[Finding]:
+    if goes_on := _redirect(policy):
+        yield from _ending(check, goes_on)
+        return
+    last = next((each.term for each in policy.terms if each.term.name == "all"), None)
+    if last is not None and last.qualifier == "+":
+        yield Finding(
+            check, "error", f"{last.text} lets everybody send as {policy.domain}", f"write ~all for {last.text}"
+        )
+    elif last is None or last.qualifier == "?":
+        found = "ends without all" if last is None else "ends in ?all"
+        yield Finding(check, "warning", f"{found}: says nothing of those who may not send", "end it in ~all or -all")
+
+
+def proposed(policy: Policy | None, addresses: Sequence[Address], include: str, domain: str = "") -> str:
+    """The record to publish: what is there, and what is missing before its end."""
+    words = [each.term.text for each in policy.terms] if policy else ["~all"]
+    wanted = [f"ip{each.version}:{each}" for each in addresses if not policy or verdict(policy, each) != "pass"]
+    if include and not (policy and include.lower() in included(policy)):
+        wanted.append(f"include:{include}")
+    # Before whatever says no.
+    at = next(
+        (n for n, word in enumerate(words) if word[0] in "-~?" or word.lower().startswith("redirect=")), len(words)
+    )
+    return record(policy.domain if policy else domain, "TXT", " ".join(["v=spf1", *words[:at], *wanted, *words[at:]]))
