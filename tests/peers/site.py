@@ -19,10 +19,10 @@ from tests.e2e.asking import answered, query
 from tests.mail_servers import hosts, net
 from tests.mail_servers.machine import HOME, Machine, machine
 from tests.mail_servers.running import SERVERS, running, unpacked
-from tests.signatures import ED25519, RSA, key_files
+from tests.signatures import BOTH, key_files
 
 DEADLINE = 60.0
-KEYS = tuple(replace(key, domain="tickets.example") for key in (RSA, ED25519))
+KEYS = tuple(replace(key, domain="tickets.example") for key in BOTH)
 SENDER = "Support <support@tickets.example>"
 HOME_ADDRESS = f"ann@{net.HOME_DOMAIN}"
 

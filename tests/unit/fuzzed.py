@@ -72,6 +72,12 @@ def explained(problem: Problem, fields: dict[str, Any]) -> bool:
     )
 
 
+def image(mail: bytes) -> str:
+    """The HTML of its pixel; without one, something that it does not hold."""
+    shown = re.search(r'<img src="[^"]*/o/[\w-]{42}\.gif" [^>]*>', content(read(mail), "html") or "")
+    return shown[0] if shown else "\0"
+
+
 def check(asked: SendRequest, mail: bytes, image: str) -> None:
     """AssertionError unless the mail says what was asked for; `image` is its pixel, as HTML."""
     _check_header(asked, mail)

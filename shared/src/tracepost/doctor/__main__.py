@@ -12,6 +12,7 @@ from typing import Annotated
 
 import dns.asyncresolver
 import typer
+from dns.nameserver import Do53Nameserver
 
 from tracepost import dkim_keys
 from tracepost.addresses import parse
@@ -38,7 +39,7 @@ def examine_domain(
     ] = "",
     address: Annotated[list[str] | None, typer.Option(help="from which mail goes out; give it several times")] = None,
     include: Annotated[str, typer.Option(help="the domain of the relay's SPF record")] = "",
-    nameserver: Annotated[list[str] | None, typer.Option(help="whom to ask in place of the system's")] = None,
+    nameserver: Annotated[list[str] | None, typer.Option(help="whom to ask: 192.0.2.53, or 192.0.2.53@5353")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="for machines")] = False,
 ) -> None:
     """Look at SPF, DKIM, DMARC, PTR and MX as receivers do; exit code 1 when something is wrong."""
@@ -83,8 +84,12 @@ def _key(file: dkim_keys.KeyFile) -> Key:
 def _resolver(nameservers: list[str]) -> dns.asyncresolver.Resolver:
     resolver = dns.asyncresolver.Resolver(configure=not nameservers)
     if nameservers:
-        resolver.nameservers = nameservers
+        resolver.nameservers = [_nameserver(*each.partition("@")[::2]) for each in nameservers]
     return resolver
+
+
+def _nameserver(address: str, port: str) -> Do53Nameserver:
+    return Do53Nameserver(str(_address(address)), int(port or 53))
 
 
 def _written(findings: list[Finding]) -> str:

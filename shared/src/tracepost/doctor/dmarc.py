@@ -140,7 +140,9 @@ def mode(found: Walk, name: Literal["aspf", "adkim"]) -> Mode:
 
 
 def aligned(sender: Walk, other: Walk, how: Mode) -> bool:
-    """Whether an identity stands for the sender's domain (RFC 9989, 4.4)."""
+    """Whether an identity stands for the sender's domain (RFC 9989, 4.4); as it will when there is a record."""
+    if not sender.records:
+        return f".{other.domain}".endswith(f".{sender.domain}")
     if how == "s" or sender.domain == other.domain:
         return sender.domain == other.domain
     return sender.organization == other.organization

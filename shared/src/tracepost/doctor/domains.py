@@ -148,7 +148,7 @@ def generic(name: str, address: Address) -> bool:
     if _OF_CUSTOMERS.search(name.lower()):
         return True
     if isinstance(address, IPv6Address):
-        return address.exploded.replace(":", "")[-16:] in re.sub("[^0-9a-f]", "", name.lower())
+        return address.exploded[-19:].replace(":", "") in re.sub("[^0-9a-f]", "", first)
     octets = [str(octet) for octet in address.packed]
     numbers = [str(int(each)) for each in re.findall(r"\d{1,3}", name)]
     holds = any(numbers[at : at + 4] in (octets, octets[::-1]) for at in range(len(numbers)))
