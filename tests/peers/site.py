@@ -62,7 +62,7 @@ class Site:
         """The data of the first event of this kind and origin."""
 
         async def look() -> dict[str, Any]:
-            events = (await query(self.stack, f"messages/{message_id}/events"))["events"]
+            events = (await query(self.stack, f"messages/{message_id}/events")).get("events", ())
             found = [each["data"] for each in events if each["type"] == f"tracepost.{event}.v1"]
             return next((data for data in found if data["origin"] == origin), {})
 

@@ -51,6 +51,7 @@ VERDICTS: dict[str, tuple[str, str, Verdict]] = {
     "an all before a redirect": ("v=spf1 redirect=relay.example ?all", "192.0.2.5", "neutral"),
     "in capitals": ("V=SPF1 IP4:192.0.2.5 -ALL", "192.0.2.5", "pass"),
     "unknown modifiers": ("v=spf1 x-note=a exp=why.example.org ip4:192.0.2.5 -all", "192.0.2.5", "pass"),
+    "whoever exists": ("v=spf1 exists:one.example.org -all", "192.0.2.9", "pass"),
     "a macro matches nobody": ("v=spf1 exists:%{i}.example.org -all", "192.0.2.5", "fail"),
 }
 
@@ -102,6 +103,9 @@ def test_what_is_included_must_be_there_and_lead_on() -> None:
     missing = broken(Zone({"example.org": ["v=spf1 include:gone.example -all"]}))
     assert missing.found == "gone.example publishes no SPF record"
     assert missing.remedy.startswith("take gone.example out of the record of example.org")
+    deep = Zone({f"{n}.example": [f"v=spf1 include:{n + 1}.example -all"] for n in range(20)})
+    with pytest.raises(Broken, match="more than 10 records include each other"):
+        asyncio.run(spf.read("0.example", deep))
     circle = Zone({"example.org": ["v=spf1 include:b.example -all"], "b.example": ["v=spf1 include:example.org -all"]})
     assert "leads back" in broken(circle).found
 
@@ -124,6 +128,11 @@ def test_whoever_sends_and_is_missing_stands_in_the_record_to_publish() -> None:
     assert "192.0.2.9, from which we send, gets fail: v=spf1 a -all" in found[0].found
     record = 'example.org. TXT "v=spf1 a ip4:192.0.2.9 ip6:2001:db8::9 include:relay.example -all"'
     assert {each.remedy for each in found} == {f"publish {record}"}
+
+
+def test_what_a_macro_hides_is_not_called_wrong() -> None:
+    [found] = judged("v=spf1 include:relay.example -all", "192.0.2.9", relay="v=spf1 exists:%{i}.relay.example -all")
+    assert found.level == "warning"
 
 
 ENDS = {

@@ -110,7 +110,7 @@ def _doubts(found: Walk, policy: Mapping[str, str]) -> Iterator[tuple[str, str]]
         stricter = {
             "v": "DMARC1",
             "p": "quarantine",
-            **{key: value for key, value in policy.items() if key not in "vp"},
+            **{key: value for key, value in policy.items() if key not in ("v", "p")},
         }
         text = "; ".join(f"{key}={value}" for key, value in stricter.items())
         remedy = (

@@ -81,6 +81,12 @@ async def _dmarc(asked: Domains, known: Dns) -> list[Finding]:
 
 
 async def _reverse(asked: Domains, known: Dns) -> list[Finding]:
+    if not asked.addresses and not asked.include:
+        found = "neither an address nor a relay is known: nobody looked whether SPF lets you send"
+        remedy = (
+            "name each address that mail goes out by (--address), or the domain of the relay's SPF record (--include)"
+        )
+        return [Finding("sending addresses", "warning", found, remedy)]
     return [await _named(address, asked.hostname, known) for address in asked.addresses]
 
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal, NamedTuple
 
 from tracepost.doctor.domains import Address, Records
-from tracepost.doctor.findings import Finding
+from tracepost.doctor.findings import Finding, Level
 from tracepost.doctor.publishing import record
 
 MOST_LOOKUPS, MOST_VOIDS = 10, 2  # RFC 7208, 4.6.4
@@ -20,6 +20,7 @@ Network = IPv4Network | IPv6Network
 Verdict = Literal["pass", "fail", "softfail", "neutral"]
 
 _VERDICTS: dict[str, Verdict] = {"+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
+_EVERYBODY: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _LOOKS_UP = {"include", "a", "mx", "ptr", "exists", "redirect"}
 _TERM = re.compile(
     r"(?P<qualifier>[-+?~]?)(?P<name>all|include|a|mx|ptr|ip4|ip6|exists)(?::(?P<value>[^/\s]\S*?))?(?P<lengths>(?:/\d{1,3})?(?://\d{1,3})?)",
@@ -123,8 +124,10 @@ def _lengths(text: str, word: str) -> tuple[int, int]:
 
 async def read(domain: str, records: Records, above: tuple[str, ...] = ()) -> Policy:
     """The domain's record with all that it leads to; raises Broken."""
-    if domain in above or len(above) > _DEEPEST:
+    if domain in above:
         raise Broken(f"{above[-1]} includes {domain}, which leads back to it", f"take {domain} out of the record")
+    if len(above) > _DEEPEST:
+        raise Broken(f"more than {_DEEPEST} records include each other", f"take {above[1]} out of the record")
     found = [text for text in await records.texts(domain) if re.match(r"v=spf1(?: |\Z)", text, re.IGNORECASE)]
     if not found:
         raise Broken(f"{domain} publishes no SPF record", _without(domain, above))
@@ -136,6 +139,8 @@ async def read(domain: str, records: Records, above: tuple[str, ...] = ()) -> Po
     except ValueError as error:
         remedy = f'mend the record of {domain}: "{found[0]}"'
         raise Broken(f"the record of {domain} is not valid: {error}", remedy) from None
+    if any(term.name == "all" for term in terms):  # then nobody looks where it would go on
+        terms = tuple(term for term in terms if term.name != "redirect")
     return Policy(domain, found[0], tuple([await _look(domain, term, records, (*above, domain)) for term in terms]))
 
 
@@ -160,7 +165,8 @@ async def _look(domain: str, term: Term, records: Records, above: tuple[str, ...
             exchanges = (await records.exchanges(at))[:_MOST_EXCHANGES]
             addresses = [each for exchange in exchanges for each in await records.addresses(exchange.host)]
         case "exists":
-            return Looked(term, void=not await records.addresses(at))
+            found = await records.addresses(at)
+            return Looked(term, _EVERYBODY if found else (), void=not found)
         case _:
             return Looked(term)
     return Looked(term, tuple(_around(each, term) for each in addresses), void=not addresses)
@@ -190,9 +196,7 @@ def _matches(each: Looked, address: Address) -> bool:
 
 
 def _redirect(policy: Policy) -> Policy | None:
-    """Where it goes on when nothing matches; an `all` matches everything."""
-    if any(each.term.name == "all" for each in policy.terms):
-        return None
+    """Where it goes on when nothing matches."""
     return next((each.policy for each in policy.terms if each.term.name == "redirect"), None)
 
 
@@ -216,14 +220,20 @@ def included(policy: Policy) -> set[str]:
 def judge(policy: Policy, addresses: Sequence[Address], include: str) -> list[Finding]:
     """Whether it lets these addresses and this relay send, and holds the limits that receivers set."""
     check = f"SPF of {policy.domain}"
+    # What a macro stands for is known when a mail comes.
+    level: Level = "warning" if _has_macros(policy) else "error"
     faults = [
-        Finding(check, "error", found, f"publish {proposed(policy, addresses, include)}")
+        Finding(check, level, found, f"publish {proposed(policy, addresses, include)}")
         for found in _missing(policy, addresses, include)
     ]
     faults += [*_costs(check, policy), *_ending(check, policy)]
     if faults:
         return faults
     return [Finding(check, "ok", f"{policy.text} ({lookups(policy)} look-ups)")]
+
+
+def _has_macros(policy: Policy) -> bool:
+    return any("%" in each.term.value or (each.policy and _has_macros(each.policy)) for each in policy.terms)
 
 
 def _missing(policy: Policy, addresses: Sequence[Address], include: str) -> Iterator[str]:
