@@ -87,6 +87,16 @@ def test_what_a_policy_asks_for() -> None:
     assert judged("v=DMARC1; p=reject; t=y; rua=mailto:d@example.org")[0].found.startswith("t=y")
 
 
+def test_whoever_gets_reports_of_others_consents() -> None:
+    found = walk("example.org", example__org=f"{GOOD}, mailto:a@sub.example.org,mailto:a@reports.example!10m")
+    assert dmarc.reporters(found) == ["reports.example"]
+    assert dmarc.consent(found, "reports.example") == "example.org._report._dmarc.reports.example"
+    assert dmarc.reporter(found, "reports.example", ["v=DMARC1"]).level == "ok"
+    silent = dmarc.reporter(found, "reports.example", [])
+    assert silent.level == "warning"
+    assert silent.remedy == 'have it publish example.org._report._dmarc.reports.example. TXT "v=DMARC1"'
+
+
 def test_alignment_with_a_bounce_domain_and_signatures() -> None:
     sender, below = walk("example.org", example__org=GOOD), walk("bounces.example.org", example__org=GOOD)
     other = walk("bounces.example.com", example__org=GOOD)

@@ -124,6 +124,30 @@ def _doubts(found: Walk, policy: Mapping[str, str]) -> Iterator[tuple[str, str]]
         yield "t=y asks receivers to be one step milder", "take t=y out of the record"
 
 
+def reporters(found: Walk) -> list[str]:
+    """The domains of others that reports are to go to: they have to consent (RFC 9990, 4)."""
+    try:
+        named = parse(found.records[0]).get("rua", "") if found.records else ""
+    except ValueError:
+        return []
+    domains = [uri.partition("@")[2].partition("!")[0].strip().lower() for uri in named.split(",") if uri.strip()]
+    return [each for each in dict.fromkeys(domains) if not f".{each}".endswith(f".{found.organization}")]
+
+
+def consent(found: Walk, domain: str) -> str:
+    """Where such a domain says that it takes reports."""
+    return f"{found.source}._report._dmarc.{domain}"
+
+
+def reporter(found: Walk, domain: str, texts: Sequence[str]) -> Finding:
+    """Whether it does."""
+    check = f"DMARC reports to {domain}"
+    if any(re.match(r"v\s*=\s*DMARC1\b", text) for text in texts):
+        return Finding(check, "ok", "are taken there")
+    remedy = f"have it publish {record(consent(found, domain), 'TXT', 'v=DMARC1')}"
+    return Finding(check, "warning", f"are not sent: {domain} does not say that it takes them", remedy)
+
+
 def in_force(found: Walk, policy: Mapping[str, str]) -> str:
     """The policy that is asked for the domain itself: below its organization's, that for subdomains."""
     general = policy.get("p", "none")

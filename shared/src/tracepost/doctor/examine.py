@@ -77,15 +77,18 @@ async def _dmarc(asked: Domains, known: Dns) -> list[Finding]:
     bounce = await dmarc.walk(asked.bounce, known) if asked.bounce else None
     signing = {key.domain for key in dkim.of_domain(asked.keys, asked.sender)}
     walks = [await dmarc.walk(domain, known) for domain in signing]
-    return [*dmarc.judge(sender), *dmarc.alignment(sender, bounce, walks)]
+    reporters = [await _reporter(sender, domain, known) for domain in dmarc.reporters(sender)]
+    return [*dmarc.judge(sender), *reporters, *dmarc.alignment(sender, bounce, walks)]
+
+
+async def _reporter(sender: dmarc.Walk, domain: str, known: Dns) -> Finding:
+    return dmarc.reporter(sender, domain, await known.texts(dmarc.consent(sender, domain)))
 
 
 async def _reverse(asked: Domains, known: Dns) -> list[Finding]:
     if not asked.addresses and not asked.include:
         found = "neither an address nor a relay is known: nobody looked whether SPF lets you send"
-        remedy = (
-            "name each address that mail goes out by (--address), or the domain of the relay's SPF record (--include)"
-        )
+        remedy = "name each address that mail goes out by (--address), or the relay's SPF domain (--include)"
         return [Finding("sending addresses", "warning", found, remedy)]
     return [await _named(address, asked.hostname, known) for address in asked.addresses]
 
