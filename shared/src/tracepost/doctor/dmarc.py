@@ -125,7 +125,7 @@ def _doubts(found: Walk, policy: Mapping[str, str]) -> Iterator[tuple[str, str]]
 
 
 def reporters(found: Walk) -> list[str]:
-    """The domains of others that reports are to go to: they have to consent (RFC 9990, 4)."""
+    """The domains of others that reports are to go to: they have to consent (RFC 9990)."""
     try:
         named = parse(found.records[0]).get("rua", "") if found.records else ""
     except ValueError:

@@ -114,7 +114,7 @@ def _exchanger(check: str, answer: Answer) -> Finding:
         remedy = "start bounce-ingest there (its SMTP_PORT behind port 25), and let port 25 through the firewall"
         return Finding(check, "error", answer.fault, remedy)
     if "tracepost" not in answer.greeting.lower():
-        remedy = f"make sure that it hands on all mail for this domain to bounce-ingest, or point the MX there: {check}"
+        remedy = "make sure that it hands on all mail for the domain to bounce-ingest, or point the MX there"
         return Finding(check, "warning", f"another server answers: {answer.greeting}", remedy)
     return Finding(check, "ok", f"answers: {answer.greeting}")
 
