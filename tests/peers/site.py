@@ -26,9 +26,8 @@ KEYS = tuple(replace(key, domain="tickets.example") for key in BOTH)
 SENDER = "Support <support@tickets.example>"
 HOME_ADDRESS = f"ann@{net.HOME_DOMAIN}"
 
-_TRACE = re.compile(
-    rb"\A(?:(?!DKIM-Signature:)[\w-]+:.*\n(?:[ \t].*\n)*)*"
-)  # what servers write before our first field
+# What servers write before our own first field.
+_TRACE = re.compile(rb"\A(?:(?!DKIM-Signature:)[\w-]+:.*\n(?:[ \t].*\n)*)*")
 
 
 @dataclass(frozen=True)
@@ -46,17 +45,13 @@ class Site:
 
     async def stored(self, rfc_message_id: str) -> bytes:
         """The mail in the mailbox with CRLF line ends, without what the server wrote before our own first field."""
-        return _TRACE.sub(b"", await self.whole(rfc_message_id)).replace(b"\n", b"\r\n")
-
-    async def whole(self, rfc_message_id: str) -> bytes:
-        """The same, byte for byte."""
         wanted = f"\nMessage-ID: {rfc_message_id}\n".encode()
 
         async def look() -> bytes:
             mails = (file.read_bytes() for file in (self.made.root / HOME.lstrip("/") / "new").glob("*"))
             return next((mail for mail in mails if wanted in mail), b"")
 
-        return await eventually(look, DEADLINE)
+        return _TRACE.sub(b"", await eventually(look, DEADLINE)).replace(b"\n", b"\r\n")
 
     async def told(self, message_id: str, event: str, origin: str) -> dict[str, Any]:
         """The data of the first event of this kind and origin."""

@@ -164,8 +164,8 @@ def tracking(
         found = f"points at {alias}, which has no address" if alias else "has no address"
         return [Finding(check, "error", found, f"publish {record(host, 'A', '<the address of the pixel>')}")]
     way = f"is {alias}, at " if alias else "is at "
-    found = [Finding(check, "ok", way + ", ".join(map(str, addresses)))]
-    return [*found, _certificate(f"certificate of {host}", https=https, left=left, fault=fault)]
+    reached = Finding(check, "ok", way + ", ".join(map(str, addresses)))
+    return [reached, _certificate(f"certificate of {host}", https=https, left=left, fault=fault)]
 
 
 def _certificate(check: str, *, https: bool, left: timedelta | None, fault: str) -> Finding:
