@@ -170,7 +170,7 @@ async def test_the_command(tmp_path: Path) -> None:
     assert code == 1
     [wrong] = [each for each in json.loads(told) if each["check"] == "SPF of example.org"]
     assert wrong["remedy"] == 'publish example.org. TXT "v=spf1 include:bounces.example.org ip4:192.0.2.9 -all"'
-    assert (bad, "write --address 192.0.2.5" in words) == (2, True)
+    assert (bad, "is no IP address; write it like 192.0.2.5" in words) == (2, True)
 
 
 async def doctor(*argv: str) -> tuple[int | None, str]:

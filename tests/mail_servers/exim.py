@@ -24,6 +24,7 @@ delay_warning = 2s:1h
 delay_warning_condition = yes
 tls_advertise_hosts =
 never_users =
+smtp_accept_queue_per_connection = 0
 message_size_limit = {MOST_BYTES}
 
 begin acl
