@@ -162,7 +162,6 @@ async def test_the_command(tmp_path: Path) -> None:
             argv = ["example.org", "--nameserver", f"{host}@{port}", "--dkim", keys, "--include", "bounces.example.org"]
             plain, text = await doctor(*argv)
             code, told = await doctor(*argv, "--json", "--address", "192.0.2.9")
-            bad, words = await doctor("example.org", "--address", "example.com")
     except Missing as missing:
         pytest.skip(f"a DNS server cannot be had: {missing}")
     assert plain == 0, text
@@ -170,7 +169,6 @@ async def test_the_command(tmp_path: Path) -> None:
     assert code == 1
     [wrong] = [each for each in json.loads(told) if each["check"] == "SPF of example.org"]
     assert wrong["remedy"] == 'publish example.org. TXT "v=spf1 include:bounces.example.org ip4:192.0.2.9 -all"'
-    assert (bad, "is no IP address; write it like 192.0.2.5" in words) == (2, True)
 
 
 async def doctor(*argv: str) -> tuple[int | None, str]:

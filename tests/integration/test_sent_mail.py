@@ -39,7 +39,7 @@ async def way(broker: str, database: str, token_keys: str, tmp_path: Path) -> As
 
 
 # One sender serves all examples.
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=requests())
 async def test_what_is_asked_for_is_what_arrives_or_the_reason_is_told(way: Way, fields: dict[str, Any]) -> None:
     asked = body(**fields)

@@ -6,8 +6,11 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from tests.signatures import BOTH, key_files
+from tracepost.doctor.__main__ import examine_domain
 from tracepost.doctor.asked import read, resolver
 
 
@@ -47,3 +50,10 @@ def test_whom_to_ask() -> None:
     ]
     with pytest.raises(ValueError, match="is no IP address"):
         resolver(["ns.example.org"])
+
+
+def test_the_command_says_what_it_cannot_read() -> None:
+    command = typer.Typer()
+    command.command()(examine_domain)
+    done = CliRunner().invoke(command, ["example.org"], env={"TRACEPOST_SENDER_BOUNCE_DOMAIN": "no domain"})
+    assert (done.exit_code, "invalid characters" in done.output) == (2, True)
