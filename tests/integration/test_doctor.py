@@ -20,15 +20,17 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from bounce_ingest import smtp
 from local_stack.binaries import Missing
 from local_stack.processes import free_port
-from tests import smtp_servers
 from tests.dns_server import dns_server
+from tests.integration.test_bounce_smtp import settings_for
 from tests.signatures import BOTH, ED25519, RSA, key_files
 from tracepost.doctor.domains import Domains
 from tracepost.doctor.examine import examine
 from tracepost.doctor.findings import Finding
 from tracepost.doctor.publishing import record
+from tracepost.tokens import Keyring
 
 OURS = ip_address("127.0.0.1")
 GOOD = "\n".join(
@@ -46,7 +48,6 @@ GOOD = "\n".join(
     ]
 )
 ASKED = Domains("example.org", "bounces.example.org", "", "mx.example.org", (OURS,), "", BOTH)
-TRACEPOST = {"greeting": "220 mx.example.org Tracepost"}
 
 
 @asynccontextmanager
@@ -61,18 +62,23 @@ async def resolving(zone: str) -> AsyncIterator[dns.asyncresolver.Resolver]:
         pytest.skip(f"a DNS server cannot be had: {missing}")
 
 
+async def nobody(*_: object) -> None:
+    """Takes no returned mail."""
+
+
 def faults(findings: list[Finding]) -> dict[str, str]:
     return {each.check: each.remedy for each in findings if each.level != "ok"}
 
 
-async def test_a_domain_that_is_well(tmp_path: Path) -> None:
+async def test_a_domain_that_is_well(tmp_path: Path, token_keys: str, keyring: Keyring) -> None:
+    ours = settings_for("amqp://127.0.0.1", token_keys)
     async with (
         resolving(GOOD) as resolver,
-        smtp_servers.serving(TRACEPOST) as mx,
+        smtp.serving(ours, smtp.ReturnPaths(ours.bounce_domain, keyring, nobody)),
         tls_server(tmp_path, "track.example.org", days=90) as (port, trust),
     ):
         asked = replace(ASKED, tracking=f"https://track.example.org:{port}/")
-        findings = await examine(asked, resolver, smtp_port=mx.port, trust=trust)
+        findings = await examine(asked, resolver, smtp_port=ours.smtp_port, trust=trust)
     assert faults(findings) == {}
     assert [each.check for each in findings] == [
         "MX of example.org",
@@ -126,13 +132,15 @@ async def test_what_others_have_published_amiss(tmp_path: Path) -> None:
         ]
     )
     async with resolving(zone) as resolver, tls_server(tmp_path, "other.example.org", days=90) as (port, trust):
-        asked = replace(ASKED, tracking=f"https://track.example.org:{port}")
+        later = replace(RSA, selector="later", begins=datetime.now(UTC) + timedelta(days=9))
+        asked = replace(ASKED, tracking=f"https://track.example.org:{port}", keys=(*BOTH, later))
         findings = await examine(asked, resolver, smtp_port=free_port(), trust=trust)
     assert [(each.level, each.found) for each in findings if each.level != "ok"] == [
         ("error", "a null MX says that the domain takes no mail; receivers refuse what it sends (RFC 7505, 4.2)"),
         ("error", "gone.example.org publishes no SPF record"),
         ("warning", 'example.org publishes 2 SPF records: "v=spf1 -all" and "v=spf1 a -all"'),
         ("error", "the key is revoked: p= is empty"),
+        ("warning", "is not published"),
         ("warning", "p=none asks receivers to do nothing about forgers"),
         ("warning", "no rua: nobody is told who fails"),
         (

@@ -51,7 +51,7 @@ PURE = {
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
     *("tracepost.dkim_keys", "tracepost.doctor.findings", "tracepost.doctor.publishing", "tracepost.doctor.domains"),
-    *("tracepost.doctor.spf", "tracepost.doctor.dkim", "tracepost.doctor.dmarc"),
+    *("tracepost.doctor.spf", "tracepost.doctor.spf_terms", "tracepost.doctor.dkim", "tracepost.doctor.dmarc"),
     *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {

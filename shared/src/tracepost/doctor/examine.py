@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dns.asyncresolver
 from yarl import URL
 
+from tracepost.dkim_keys import Key
 from tracepost.doctor import dkim, dmarc, domains, records, spf
 from tracepost.doctor.domains import Address, Answer, Domains
 from tracepost.doctor.findings import Finding
@@ -62,14 +63,23 @@ async def _spf(domain: str, asked: Domains, known: Dns) -> list[Finding]:
     if domain == (asked.bounce or asked.sender):
         return found
     # Receivers look it up for return paths, which are of the bounce domain; few look here as well.
-    return [replace(each, level="warning") if each.level == "error" else each for each in found]
+    return _milder(found)
+
+
+def _milder(findings: list[Finding]) -> list[Finding]:
+    return [replace(each, level="warning") if each.level == "error" else each for each in findings]
 
 
 async def _dkim(asked: Domains, known: Dns) -> list[Finding]:
     keys = dkim.of_domain(asked.keys, asked.sender)
     texts = await asyncio.gather(*(known.texts(dkim.name(key)) for key in keys))
-    found = [finding for key, each in zip(keys, texts, strict=True) for finding in dkim.judge(key, each)]
+    found = [finding for key, each in zip(keys, texts, strict=True) for finding in _published(key, each)]
     return found or [dkim.without(asked.sender)]
+
+
+def _published(key: Key, texts: Sequence[str]) -> list[Finding]:
+    found = dkim.judge(key, texts)
+    return _milder(found) if key.begins and key.begins > datetime.now(UTC) else found
 
 
 async def _dmarc(asked: Domains, known: Dns) -> list[Finding]:

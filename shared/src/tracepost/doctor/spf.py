@@ -5,29 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Literal, NamedTuple
+from ipaddress import ip_network
+from typing import Literal
 
 from tracepost.doctor.domains import Address, Records
 from tracepost.doctor.findings import Finding, Level
 from tracepost.doctor.publishing import record
+from tracepost.doctor.spf_terms import Network, Term, network, parse
 
 MOST_LOOKUPS, MOST_VOIDS = 10, 2  # RFC 7208, 4.6.4
 _DEEPEST = 10
 _MOST_EXCHANGES = 10
 
-Network = IPv4Network | IPv6Network
 Verdict = Literal["pass", "fail", "softfail", "neutral"]
 
 _VERDICTS: dict[str, Verdict] = {"+": "pass", "-": "fail", "~": "softfail", "?": "neutral"}
 _EVERYBODY: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 _LOOKS_UP = {"include", "a", "mx", "ptr", "exists", "redirect"}
-_TERM = re.compile(
-    r"(?P<qualifier>[-+?~]?)(?P<name>all|include|a|mx|ptr|ip4|ip6|exists)(?::(?P<value>[^/\s]\S*?))?(?P<lengths>(?:/\d{1,3})?(?://\d{1,3})?)",
-    re.IGNORECASE,
-)
-_MODIFIER = re.compile(r"(?P<name>[a-z][a-z0-9_.-]*)=(?P<value>\S*)", re.IGNORECASE)
-_HOST = re.compile(r"(?=.{1,253}\Z)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{2,63}\.?", re.IGNORECASE)
 
 
 class Broken(Exception):
@@ -36,16 +30,6 @@ class Broken(Exception):
     def __init__(self, found: str, remedy: str) -> None:
         super().__init__(found)
         self.found, self.remedy = found, remedy
-
-
-class Term(NamedTuple):
-    """A mechanism or modifier: its qualifier, name, what follows the colon, and the lengths of its prefixes."""
-
-    text: str
-    qualifier: str
-    name: str
-    value: str = ""
-    lengths: tuple[int, int] = (32, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,61 +49,6 @@ class Policy:
     domain: str
     text: str
     terms: tuple[Looked, ...]
-
-
-def parse(text: str) -> tuple[Term, ...]:
-    """The terms of a record; ValueError says what is wrong with it."""
-    version, *words = text.split(" ")
-    if version.lower() != "v=spf1":
-        raise ValueError("it does not begin with v=spf1")
-    terms = tuple(_term(word) for word in words if word)
-    names = [term.name for term in terms]
-    for name in ("redirect", "exp"):
-        if names.count(name) > 1:
-            raise ValueError(f"it gives {name}= twice")
-    return terms
-
-
-def _term(word: str) -> Term:
-    if found := _MODIFIER.fullmatch(word):
-        name, value = found["name"].lower(), found["value"]
-        if name == "redirect" and not _host(value):
-            raise ValueError(f"{word!r} names no domain")
-        return Term(word, "", name, value)
-    found = _TERM.fullmatch(word)
-    if found is None:
-        raise ValueError(f"{word!r} is no term of SPF")
-    name, value, lengths = found["name"].lower(), found["value"] or "", found["lengths"]
-    if name in {"ip4", "ip6"}:
-        _network(name, value + lengths, word)
-        return Term(word, found["qualifier"] or "+", name, value + lengths)
-    if (lengths and name not in {"a", "mx"}) or (value and name == "all"):
-        raise ValueError(f"{word!r} says more than {name} may say")
-    if (name in {"include", "exists"} and not value) or (value and not _host(value)):
-        raise ValueError(f"{word!r} names no domain")
-    return Term(word, found["qualifier"] or "+", name, value, _lengths(lengths, word))
-
-
-def _host(value: str) -> bool:
-    return "%" in value or _HOST.fullmatch(value) is not None  # a macro stands for something else in each mail
-
-
-def _network(name: str, value: str, word: str) -> Network:
-    try:
-        network = ip_network(value, strict=False)
-    except ValueError:
-        raise ValueError(f"{word!r} holds no network") from None
-    if network.version != int(name[2]):
-        raise ValueError(f"{word!r} holds a network of IPv{network.version}; write ip{network.version}:{value}")
-    return network
-
-
-def _lengths(text: str, word: str) -> tuple[int, int]:
-    four, _, six = text.partition("//")
-    found = int(four[1:] or 32), int(six or 128)
-    if found[0] > 32 or found[1] > 128:
-        raise ValueError(f"{word!r} holds a prefix that is too long")
-    return found
 
 
 async def read(domain: str, records: Records, above: tuple[str, ...] = ()) -> Policy:
@@ -156,7 +85,7 @@ async def _look(domain: str, term: Term, records: Records, above: tuple[str, ...
     at = (term.value or domain).rstrip(".").lower()
     match term.name:
         case "ip4" | "ip6":
-            return Looked(term, (_network(term.name, term.value, term.text),))
+            return Looked(term, (network(term.name, term.value),))
         case "include" | "redirect":
             return Looked(term, policy=await read(at, records, above))
         case "a":
