@@ -40,7 +40,7 @@ def test_domains_addresses_and_keys_are_read(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_read_is_told(fields: dict[str, str], words: str) -> None:
     with pytest.raises((ValueError, OSError), match=words):
-        read(**fields)  # type: ignore[arg-type]
+        read(**fields)
 
 
 def test_whom_to_ask() -> None:
