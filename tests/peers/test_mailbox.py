@@ -134,7 +134,7 @@ async def test_an_address_beyond_ascii(site: Site) -> None:
         await site.reaches(answer["message_id"], "delivered")
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=fuzzed.requests((HOME_ADDRESS,)))
 async def test_whatever_is_asked_for_is_stored_or_the_reason_is_told(site: Site, fields: dict[str, Any]) -> None:
     fields["sender"] = fields["sender"].replace("shop@example.org", "support@tickets.example")
