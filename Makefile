@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults fuzz bench bounce-report returned-mail screenshots lint format lock setup clean
+.PHONY: demo test faults peers fuzz bench bounce-report returned-mail screenshots lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
@@ -16,6 +16,10 @@ test: setup
 # What takes minutes, most of it in tests/faults and tests/model; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
 faults: setup
 	@$(BIN)/python -m pytest -m long $(ARGS)
+
+# Real mail servers take the mail of a running stack, and what they return comes back; needs root. ARGS=exim: that one alone.
+peers: setup
+	@$(BIN)/python -m tests.peers $(ARGS)
 
 # Looks for mails that break a promise of bounce-ingest, for so many seconds.
 SECONDS ?= 60
