@@ -40,6 +40,8 @@ PURE = {
         "status_store.dead",
         "status_store.why",
         "status_store.badge",
+        "status_store.plain",
+        "status_store.point",
         "status_store.words",
         "status_store.cursors",
         "status_store.asked",

@@ -27,6 +27,7 @@ from status_store import (
     views,
 )
 from status_store.api import api
+from status_store.fast_path import fast_path
 from status_store.feed import Feed
 from status_store.issues import Issues
 from status_store.live import Live
@@ -77,7 +78,9 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
         async with (
             queries.running(),
             background(live.run()),
-            http.serving(application, settings.host, settings.api_port),
+            http.answering(application) as ordinary,
+            fast_path(queries.point, keys, ordinary) as protocol,
+            http.listening(protocol, settings.host, settings.api_port),
             background(housekeeping.keep_house(store, pool, timedelta(days=settings.changes_kept_days))),
             background(changes.drain(store, publisher)),
             background(settling.keep_on(receipts, publisher)),
