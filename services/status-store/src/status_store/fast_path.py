@@ -1,4 +1,4 @@
-"""The fast path: who asks plainly for one message after the other is answered without aiohttp, which costs as much again.
+"""The fast path: who asks plainly for one message after the other is answered without aiohttp, which costs thrice that.
 
 A connection begins here. With the first request that is not plain, or has no good answer, it is aiohttp's for good.
 """

@@ -1,4 +1,4 @@
-"""Requests that can be understood at a glance: `GET /v1/messages/{id}` with a key, in one piece, and nothing odd; pure."""
+"""Requests that are understood at a glance: `GET /v1/messages/{id}` with a key, whole, and nothing odd in it; pure."""
 
 from __future__ import annotations
 
