@@ -65,7 +65,7 @@ ADAPTERS = {
     ),
     *("pixel.http1", "pixel.spool", "pixel.sums"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers"),
-    *("status_store.store", "status_store.queries", "status_store.logins"),
+    *("status_store.store", "status_store.queries", "status_store.graves", "status_store.logins"),
     *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }
 

@@ -51,7 +51,7 @@ class Parsed:
     [
         (b"", None),
         (b'if-none-match: "3"\r\nAccept: */*\r\nUser-Agent: curl/8\r\nCookie: a=b\r\n', '"3"'),
-        (b"X-Request-Id:17\r\nX-Empty:\r\n", None),
+        (b"X-Request-Id:17\r\nX-Empty:\r\nConnection: Keep-Alive\r\n", None),
     ],
 )
 def test_a_plain_request_is_understood(further: bytes, known: str | None) -> None:
@@ -87,7 +87,13 @@ def test_a_plain_request_is_understood(further: bytes, known: str | None) -> Non
         *(
             PLAIN[:-2] + odd + b"\r\n\r\n"
             for odd in (
-                *(b"Connection: close", b"Content-Length: 0", b"Expect: 100-continue", b"Origin: https://x.example"),
+                *(
+                    b"Connection: close",
+                    b"Connection: keep-alive, te",
+                    b"Content-Length: 0",
+                    b"Expect: 100-continue",
+                    b"Origin: https://x.example",
+                ),
                 *(b"Transfer-Encoding: chunked", b"Upgrade: h2c", b'If-None-Match: "1"\r\nIf-None-Match: "2"'),
             )
         ),
@@ -101,7 +107,7 @@ names = st.sampled_from(
     [b"Host", b"Accept", b"Authorization", b"If-None-Match", b"Connection", b"Content-Length", b"Upgrade", b"X-\xe4"]
 ) | st.binary(max_size=3)
 values = st.sampled_from(
-    [b"x", b"", b"Bearer a", b"bearer  b ", b'"3"', b"0", b"close", b"\t", b"a\r\n b"]
+    [b"x", b"", b"Bearer a", b"bearer  b ", b'"3"', b"0", b"close", b"keep-alive", b"\t", b"a\r\n b"]
 ) | st.binary(max_size=4)
 lines = st.builds(lambda name, colon, value: name + colon + value, names, st.sampled_from([b":", b": ", b" :"]), values)
 nearly_plain = st.builds(

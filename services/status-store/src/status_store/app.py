@@ -29,6 +29,7 @@ from status_store import (
 from status_store.api import api
 from status_store.fast_path import fast_path
 from status_store.feed import Feed
+from status_store.graves import Graves
 from status_store.issues import Issues
 from status_store.live import Live
 from status_store.logins import Logins
@@ -58,7 +59,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
         store, queries, feed = Store(pool, settings.retention_months, keyring), Queries(reading), Feed(reading)
-        live, receipts = Live(feed.now, feed.after), Receipts(pool, reading)
+        live, receipts, graves = Live(feed.now, feed.after), Receipts(pool, reading), Graves(pool)
         await housekeeping.begin(store, pool)
         routes = (
             *messages.routes(queries, keys),
@@ -68,7 +69,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             *stats.routes(queries, keys),
             *replies.routes(queries, publisher, keys),
             *recipients.routes(receipts, partial(settling.settle_soon, receipts, publisher), keyring, keys),
-            *letters.routes(store, publisher, keys, user),
+            *letters.routes(graves, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
             *openapi.routes(),
             *console.routes(settings.sender_url, settings.bounce_ingest_url),
@@ -98,12 +99,12 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
                 amqp,
                 topology.DEAD_LETTERS,
                 bury.CODEC,
-                partial(bury.bury, store),
+                partial(bury.bury, graves),
                 publisher,
                 transient=(Exception,),  # there is no queue behind this one: nothing is ever given up
-            ) as graves,
+            ) as burying,
         ):
             checks["database"] = postgres.check(pool)
-            for part in (publisher.session, events, graves):
+            for part in (publisher.session, events, burying):
                 checks[part.name] = part.check
             yield

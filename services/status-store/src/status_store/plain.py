@@ -13,7 +13,7 @@ _REQUEST = re.compile(
     rb"((?:[0-9A-Za-z-]+:[ -~]*\r\n)+)\r\n"
 )
 # With these the answer would be another one, or something would follow: a body, another protocol, the end.
-_ODD = frozenset({b"connection", b"content-length", b"expect", b"origin", b"transfer-encoding", b"upgrade"})
+_ODD = frozenset({"content-length", "expect", "origin", "transfer-encoding", "upgrade"})
 
 
 class Asked(NamedTuple):
@@ -29,10 +29,10 @@ def understood(data: bytes) -> Asked | None:
     found = _REQUEST.fullmatch(data) if len(data) <= MOST_BYTES else None
     if found is None:
         return None
-    lines = found[2].split(b"\r\n")[:-1]
-    fields = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
-    scheme, _, key = fields.get(b"authorization", b"").partition(b" ")
-    if len(fields) < len(lines) or not _ODD.isdisjoint(fields) or scheme.lower() != b"bearer":
+    lines = found[2].decode().split("\r\n")[:-1]
+    fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    scheme, _, key = fields.get("authorization", "").partition(" ")
+    stays = fields.get("connection", "keep-alive").lower() == "keep-alive"
+    if len(fields) < len(lines) or not stays or not _ODD.isdisjoint(fields) or scheme.lower() != "bearer":
         return None
-    known = fields.get(b"if-none-match")
-    return Asked(found[1].decode(), key.strip().decode(), known and known.decode())
+    return Asked(found[1].decode(), key.strip(), fields.get("if-none-match"))
