@@ -87,14 +87,14 @@ def test_a_plain_request_is_understood(further: bytes, known: str | None) -> Non
         *(
             PLAIN[:-2] + odd + b"\r\n\r\n"
             for odd in (
-                *(
-                    b"Connection: close",
-                    b"Connection: keep-alive, te",
-                    b"Content-Length: 0",
-                    b"Expect: 100-continue",
-                    b"Origin: https://x.example",
-                ),
-                *(b"Transfer-Encoding: chunked", b"Upgrade: h2c", b'If-None-Match: "1"\r\nIf-None-Match: "2"'),
+                b"Connection: close",
+                b"Connection: keep-alive, te",
+                b"Content-Length: 0",
+                b"Expect: 100-continue",
+                b"Origin: https://x.example",
+                b"Transfer-Encoding: chunked",
+                b"Upgrade: h2c",
+                b'If-None-Match: "1"\r\nIf-None-Match: "2"',
             )
         ),
     ],
