@@ -33,8 +33,12 @@ CLIENT = '[{"client": "bench", "app": "*", "scopes": ["read"], "hashes": ["' + k
 SCRIPT = """
 local ids = {}
 for line in io.lines("%s") do ids[#ids + 1] = line end
-init = function() math.randomseed(os.time()) end
-request = function() return wrk.format("GET", "/v1/messages/" .. ids[math.random(#ids)] .. "%s") end
+local first, last
+init = function()
+    math.randomseed(os.time())
+    first, last = wrk.format("GET", "/v1/messages/@%s"):match("^(.-)@(.*)$")
+end
+request = function() return first .. ids[math.random(#ids)] .. last end
 done = function(summary, latency)
     local e = summary.errors
     local bad = e.connect + e.read + e.write + e.status + e.timeout

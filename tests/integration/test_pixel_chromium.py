@@ -108,8 +108,11 @@ async def show(page: Page, html: str) -> None:
     async def mail(_: web.Request) -> web.Response:
         return web.Response(text=html, content_type="text/html")
 
+    async def icon(_: web.Request) -> web.Response:
+        return web.Response(status=204)
+
     app = web.Application()
-    app.router.add_get("/mail", mail)
+    app.router.add_routes([web.get("/mail", mail), web.get("/favicon.ico", icon)])
     async with serve(app, HOST, 0) as port:
         await page.goto(f"http://{HOST}:{port}/mail", wait_until="load")
         assert await page.evaluate("document.images[0].naturalWidth") == 1

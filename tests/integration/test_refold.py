@@ -603,7 +603,7 @@ async def test_a_signal_ends_it_after_the_batch_in_hand(
         await stuck(tables)
         process.send_signal(number)
         assert process.stdout
-        await process.stdout.readuntil(b"stopping after this batch")
+        await process.stdout.readuntil(number.name.encode())
     output, _ = await process.communicate()
     assert process.returncode == os.EX_TEMPFAIL
     assert "started again, it goes on from there" in output.decode()
