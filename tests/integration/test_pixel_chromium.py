@@ -106,13 +106,10 @@ async def show(page: Page, html: str) -> None:
     """Open the mail as webmail does, images and all; from loopback, or the browser would not ask there for images."""
 
     async def mail(_: web.Request) -> web.Response:
-        return web.Response(text=html, content_type="text/html")
-
-    async def icon(_: web.Request) -> web.Response:
-        return web.Response(status=204)
+        return web.Response(text=f'<link rel="icon" href="data:,">{html}', content_type="text/html")
 
     app = web.Application()
-    app.router.add_routes([web.get("/mail", mail), web.get("/favicon.ico", icon)])
+    app.router.add_get("/mail", mail)
     async with serve(app, HOST, 0) as port:
         await page.goto(f"http://{HOST}:{port}/mail", wait_until="load")
         assert await page.evaluate("document.images[0].naturalWidth") == 1
