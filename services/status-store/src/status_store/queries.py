@@ -26,6 +26,7 @@ _sql = postgres.load("status_store")
 
 looks = {name: _sql["look"].format(walk=_sql[f"walk_{name}"]) for name in get_args(Walk)}
 
+POINTS_AT_ONCE = 32  # while these are answered, the database reads the next
 MOST_LOOKED_AT = 10_000  # messages for one page: some hundredths of a second
 
 
@@ -34,7 +35,7 @@ class Queries:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._points: Batches[str, Point | None] = Batches(self._read, transient=())
+        self._points: Batches[str, Point | None] = Batches(self._read, transient=(), most=POINTS_AT_ONCE)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Those who ask for a message while others are read go together in the next statement."""
