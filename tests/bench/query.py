@@ -25,7 +25,7 @@ from tracepost import keys
 NAME = "query"
 FOLDER = ROOT / ".local" / "bench"
 STORED = 300_000  # events, three for each message
-SECONDS, CONNECTIONS, SESSIONS = 5, 64, 8
+SECONDS, CONNECTIONS, SESSIONS = 3, 64, 8
 KEY = keys.new("bench")
 CLIENT = '[{"client": "bench", "app": "*", "scopes": ["read"], "hashes": ["' + keys.hashed(KEY) + '"]}]'
 
