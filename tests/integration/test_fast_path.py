@@ -180,7 +180,9 @@ async def test_what_is_not_plain_is_passed_on_for_good() -> None:
     assert not reads.waiting
 
 
-@pytest.mark.parametrize("fault", [None, OSError("away"), FOUND._replace(app="other")])
+@pytest.mark.parametrize(
+    "fault", [None, OSError("away"), FOUND._replace(app="other"), FOUND._replace(shown_as=object())]
+)
 async def test_what_has_no_good_answer_is_passed_on_with_all_that_follows(fault: Point | Exception | None) -> None:
     reads = Reads()
     async with serving(reads, other()) as served:

@@ -1,4 +1,4 @@
-"""The fast path: who asks plainly for one message after the other is answered without aiohttp, which costs thrice that.
+"""The fast path: who asks plainly for a message is answered without aiohttp, which would double the cost.
 
 A connection begins here. With the first request that is not plain, or has no good answer, it is aiohttp's for good.
 """
@@ -113,11 +113,14 @@ class Connection(asyncio.Protocol):
         self.answer = None
         if answer.cancelled():
             return
-        found = None if answer.exception() else answer.result()
-        if found is None or not client.may_see(found.app):
+        try:
+            response = _response(answer.result(), asked.known, client)
+        except Exception:  # aiohttp meets it again, and tells of it
+            response = None
+        if response is None:
             self._hand_over(data + self._unread)
         else:
-            self.transport.write(_response(found, asked.known))
+            self.transport.write(response)
             self.since = self._house.now()
             self._go_on()
 
@@ -141,7 +144,10 @@ async def fast_path(read: Read, keys: Keys, ordinary: Protocol, patience: float 
             await house.stop()
 
 
-def _response(found: Point, known: str | None) -> bytes:
+def _response(found: Point | None, known: str | None, client: Client) -> bytes | None:
+    """The whole of it, or None where there is no message that is the client's business."""
+    if found is None or not client.may_see(found.app):
+        return None
     tag, common = etag(found), _common(int(time.time()))
     if known == tag:
         return f"HTTP/1.1 304 Not Modified\r\nETag: {tag}\r\n{common}".encode()

@@ -28,9 +28,9 @@ def etag(found: Point) -> str:
 
 def told(found: Point) -> bytes:
     """The answer's JSON."""
-    deliveries = to_json([_delivery(number, each) for number, each in found.deliveries.items()])
+    deliveries = [_delivery(number, each) for number, each in found.deliveries.items()]
     # The row is JSON as the database made it: to read it and write it again would cost as much as all the rest.
-    return b'%s,"shown_as":%s,"deliveries":%s}' % (found.row[:-1].encode(), to_json(found.shown_as), deliveries)
+    return b"%s,%s" % (found.row[:-1].encode(), to_json({"shown_as": found.shown_as, "deliveries": deliveries})[1:])
 
 
 def _delivery(number: int, known: Delivery) -> dict[str, Any]:
