@@ -181,7 +181,7 @@ async def test_what_is_not_plain_is_passed_on_for_good() -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [None, OSError("away"), FOUND._replace(app="other"), FOUND._replace(shown_as=object())]
+    "fault", [None, OSError("away"), FOUND._replace(app="other"), FOUND._replace(shown_as="\ud800")]
 )
 async def test_what_has_no_good_answer_is_passed_on_with_all_that_follows(fault: Point | Exception | None) -> None:
     reads = Reads()
