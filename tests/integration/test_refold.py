@@ -22,11 +22,10 @@ import pytest
 from uuid_utils.compat import uuid7
 
 from status_store import housekeeping, record, refold, standing
-from status_store import store as store_module
 from status_store.fold import RULES_VERSION, fold, to_json
 from status_store.refold import Asked, applied, rehearsed, walked
 from status_store.rollup import rollup
-from status_store.store import NEW_RUN, Refolding, Run, Store
+from status_store.store import NEW_RUN, Refolding, Run, Store, work
 from status_store.tally import BESIDE_STATUS, MOST_EXAMPLES, Tally, table
 from tests.conftest import KEYRING, eventually
 from tracepost import partitions, postgres
@@ -105,7 +104,7 @@ DIFFERING = {
 @contextmanager
 def rules_of_before() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module in (record, store_module):
+        for module in (record, work):
             patch.setattr(module, "RULES_VERSION", RULES_VERSION - 1)
         patch.setattr(standing, "PRECEDENCE", tuple(row for row in standing.PRECEDENCE if row.status != "read"))
         yield
@@ -606,7 +605,7 @@ async def test_a_signal_ends_it_after_the_batch_in_hand(
         await stuck(tables)
         process.send_signal(number)
         assert process.stdout
-        await process.stdout.readuntil(b"stopping after this batch")
+        await process.stdout.readuntil(number.name.encode())
     output, _ = await process.communicate()
     assert process.returncode == os.EX_TEMPFAIL
     assert "started again, it goes on from there" in output.decode()

@@ -40,6 +40,8 @@ PURE = {
         "status_store.dead",
         "status_store.why",
         "status_store.badge",
+        "status_store.plain",
+        "status_store.point",
         "status_store.words",
         "status_store.cursors",
         "status_store.asked",
@@ -65,7 +67,7 @@ ADAPTERS = {
     ),
     *("pixel.http1", "pixel.spool", "pixel.sums"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers"),
-    *("status_store.store", "status_store.queries", "status_store.logins"),
+    *("status_store.store", "status_store.queries", "status_store.graves", "status_store.logins"),
     *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }
 
