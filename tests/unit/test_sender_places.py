@@ -10,8 +10,13 @@ import pytest
 from sender.lanes import Lane
 from sender.pacing import PaceLimits, Pacer
 from sender.places import BELIEVED_SECONDS, Looks, Places
+from sender.routing.hops import Hop
+from sender.routing.reach import Reach
+from sender.routing.rests import Rests
+from sender.routing.routes import Relays, Routes
 
 FAST, SLOW = "fast.test", "slow.test"
+RELAY = Hop("relay.test", 25)
 NO_TIME, SOME_TIME = 0.0, 5.0
 
 
@@ -21,7 +26,9 @@ class Desk:
     def __init__(self, concurrency: int = 8, room: int = 4) -> None:
         self.arrived = asyncio.Event()
         pacer = Pacer(PaceLimits(initial=room, cap=room))
-        self.places = Places(pacer, concurrency, room, self.arrived)
+        self.rests = Rests()
+        reach = Reach(Routes(Relays((RELAY,)), {}), self.rests)
+        self.places = Places(pacer, reach, concurrency, room, self.arrived)
 
     def look(self, found: Iterable[str] = (), *, at_all: bool = True, lane: Lane = "normal") -> None:
         """A look into the queue."""

@@ -22,6 +22,8 @@ class Timeouts:
     connect: float = 60.0
     greeting: float = 300.0
     ehlo: float = 300.0
+    starttls: float = 120.0
+    handshake: float = 60.0
     mail: float = 300.0
     rcpt: float = 300.0
     data: float = 120.0
