@@ -66,6 +66,7 @@ ADAPTERS = {
         "sender.exchanges",
         "sender.suppression_store",
         "sender.control_store",
+        "sender.policy_store",
     ),
     *("pixel.http1", "pixel.spool", "pixel.sums"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers"),

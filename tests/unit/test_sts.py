@@ -102,8 +102,7 @@ def test_a_policy_is_fetched_again_for_another_id_or_when_it_grows_old() -> None
     assert kept.is_fresh(None, 1000 + REFRESH_SECONDS - 1)  # DNS could not be asked, or says nothing any more
     assert not kept.is_fresh("2", 1001)
     assert not kept.is_fresh("1", 1000 + REFRESH_SECONDS)
-    assert kept.holds(1000 + 604799)
-    assert not kept.holds(1000 + 604800)
+    assert kept.until == 1000 + 604800
     assert not Kept(Policy("testing", ("a.test",), 60), "1", 1000).is_fresh("1", 1031)
 
 

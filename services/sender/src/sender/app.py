@@ -30,6 +30,7 @@ from sender.door import Door
 from sender.exchanges import Exchanges, Means, NoNameServers, Resolver, fetching
 from sender.pacing import PaceLimits, Pacer
 from sender.places import Places
+from sender.policy_store import PolicyStore
 from sender.routing.reach import Reach
 from sender.routing.rests import Rests
 from sender.settings import SenderSettings
@@ -59,7 +60,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
-        fetching(resolver, opener.contexts.verified) as policies,
+        fetching(resolver, opener.contexts.verified, PolicyStore(pool)) as policies,
         smtp.pooling(opener, limits, rests) as connections,
     ):
         await housekeeping.begin(pool, settings.retention_months)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import aiohttp
 import structlog
@@ -34,17 +34,28 @@ class Known(NamedTuple):
     until: float
 
 
+class Shelf(Protocol):
+    """Where policies outlive us."""
+
+    async def all(self, most: int) -> Mapping[str, Kept]:
+        """By domain."""
+
+    async def keep(self, domain: str, kept: Kept) -> None:
+        """In place of an older one."""
+
+
 class Policies:
-    """Kept in memory: after a restart a domain's policy is fetched before the first mail to it goes.
+    """The policies that hold, and those that could not be had lately."""
 
-    Who can suppress both the record and the policy in that moment could do so for any domain that is new to us; for a
-    table in the database every sender would have to be told of every change.
-    """
-
-    def __init__(self, resolver: Resolver, session: aiohttp.ClientSession, port: int) -> None:
-        self._resolver, self._session, self._port = resolver, session, port
+    def __init__(self, resolver: Resolver, session: aiohttp.ClientSession, port: int, shelf: Shelf) -> None:
+        self._resolver, self._session, self._port, self._shelf = resolver, session, port, shelf
         self._kept: Cache[str, Kept] = Cache(MOST_POLICIES)
-        self._failed: Cache[str, str | None] = Cache(MOST_POLICIES)  # by domain, with the record's id
+        self._failed: Cache[str, str] = Cache(MOST_POLICIES)  # by domain, with the record's id
+
+    async def load(self) -> None:
+        """Remember what was known before."""
+        for domain, kept in (await self._shelf.all(MOST_POLICIES)).items():
+            self._kept.keep(domain, kept, kept.until)
 
     async def of(self, domain: str) -> Known:
         """What the domain asks of us; a policy that holds is not forgotten because it cannot be had now."""
@@ -67,7 +78,8 @@ class Policies:
             return kept
         metrics.STS_POLICIES.labels(policy.mode).inc()
         found = Kept(policy, id_, time.time())
-        self._kept.keep(domain, found, found.fetched_at + policy.max_age)
+        self._kept.keep(domain, found, found.until)
+        await self._shelf.keep(domain, found)
         return found
 
     async def _text(self, domain: str) -> str:
@@ -115,7 +127,9 @@ class _Names(AbstractResolver):
 
 
 @asynccontextmanager
-async def fetching(resolver: Resolver, context: ssl.SSLContext, port: int = 443) -> AsyncIterator[Policies]:
+async def fetching(
+    resolver: Resolver, context: ssl.SSLContext, shelf: Shelf, port: int = 443
+) -> AsyncIterator[Policies]:
     """Policies, with the connections that they are fetched over."""
     connector = aiohttp.TCPConnector(resolver=_Names(resolver), ssl=context, force_close=True, limit=20)
     timeout = aiohttp.ClientTimeout(total=FETCH_SECONDS)
@@ -123,4 +137,6 @@ async def fetching(resolver: Resolver, context: ssl.SSLContext, port: int = 443)
     async with aiohttp.ClientSession(
         connector=connector, timeout=timeout, headers=headers, auto_decompress=False, trust_env=False
     ) as session:
-        yield Policies(resolver, session, port)
+        policies = Policies(resolver, session, port, shelf)
+        await policies.load()
+        yield policies

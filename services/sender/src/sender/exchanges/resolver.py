@@ -50,7 +50,7 @@ class Resolver:
             raise NoNameServers(str(error)) from None
         if servers:
             self._resolver.nameservers = [Do53Nameserver(host, port) for host, port in servers]
-        self._resolver.lifetime, self._resolver.timeout = seconds, min(TRY_SECONDS, seconds)
+        self._resolver.lifetime, self._resolver.timeout = seconds, min(TRY_SECONDS, seconds / 2)
         self._answers: Cache[tuple[str, Kind], Answer[Any]] = Cache(MOST_ANSWERS)
         self._asking: dict[tuple[str, Kind], asyncio.Task[Answer[Any]]] = {}
 

@@ -40,14 +40,15 @@ class Kept:
     id: str
     fetched_at: float
 
-    def holds(self, now: float) -> bool:
-        """It still does."""
-        return now < self.fetched_at + self.policy.max_age
+    @property
+    def until(self) -> float:
+        """When it ends."""
+        return self.fetched_at + self.policy.max_age
 
     def is_fresh(self, id_: str | None, now: float) -> bool:
         """It need not be fetched again: the domain names no other, and it is young enough."""
         age = min(REFRESH_SECONDS, self.policy.max_age / 2)
-        return id_ in {None, self.id} and self.holds(now) and now < self.fetched_at + age
+        return id_ in {None, self.id} and now < self.fetched_at + age
 
 
 def record_id(texts: Sequence[str]) -> str | None:

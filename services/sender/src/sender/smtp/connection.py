@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from typing import cast
 
@@ -187,7 +188,8 @@ async def connected(hop: Hop, seconds: float, context: ssl.SSLContext | None = N
     except ssl.SSLError as error:
         raise _insecure(error) from None
     except (OSError, ValueError) as error:  # a name that cannot be one is a ValueError
-        raise Broken(str(error)) from None
+        errno = getattr(error, "errno", None) or 0
+        raise Broken(os.strerror(errno) if errno > 0 else str(error)) from None
     return connection
 
 
