@@ -45,7 +45,7 @@ async def serving(folder: Path, zones: Mapping[str, str | None]) -> AsyncIterato
     (folder / "nsd.conf").write_text(configuration + "".join(ZONE.format(name=name) for name in zones))
     libraries = [NSD / "usr/lib", *NSD.glob("usr/lib/*-linux-gnu")]
     environment = os.environ | {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
-    argv = [NSD / "usr/sbin/nsd", "-d", "-c", folder / "nsd.conf"]
+    argv: list[str | Path] = [NSD / "usr/sbin/nsd", "-d", "-c", folder / "nsd.conf"]
     async with running("nsd", argv, env=environment, log=folder / "nsd.log") as process:
         await wait_for_port(HOST, port, process, 20)
         yield port

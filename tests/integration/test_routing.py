@@ -25,7 +25,7 @@ from tests.integration.test_smtp_tls import STARTTLS
 from tests.smtp_servers import Server
 
 ZONE = """
-$ORIGIN tests.invalid.
+$ORIGIN example.test.
 $TTL 300
 @        SOA   ns hostmaster 1 3600 600 86400 60
 @        NS    ns
@@ -97,9 +97,9 @@ async def test_mail_goes_to_the_servers_that_dns_names(
     broker: str, database: str, token_keys: str, tmp_path: Path
 ) -> None:
     authority, port = Authority(tmp_path), free_port()
-    certificate = authority.server("second.tests.invalid")
+    certificate = authority.server("second.example.test")
     try:
-        dns = name_server.serving(tmp_path, {"tests.invalid": ZONE, "broken.invalid": None})
+        dns = name_server.serving(tmp_path, {"example.test": ZONE, "broken.test": None})
         async with (
             dns as dns_port,
             smtp_servers.serving(STARTTLS, certificate=certificate, host="127.0.0.3", port=port) as second,
@@ -110,7 +110,7 @@ async def test_mail_goes_to_the_servers_that_dns_names(
                 name_servers=f"{name_server.HOST}:{dns_port}",
                 mx_port=port,
                 own_servers="127.0.0.9",
-                require_tls="safe.tests.invalid, stripped.tests.invalid",
+                require_tls="safe.example.test, stripped.example.test",
                 ca_file=str(authority.file),
             ) as sender,
         ):
@@ -121,22 +121,22 @@ async def test_mail_goes_to_the_servers_that_dns_names(
 
 async def _all_is_told(sender: Post, port: int, second: Server, plain: Server) -> None:
     sent = {
-        name: await sender.send(f"ann@{name}.invalid")
-        for name in ("two.tests", "safe.tests", "stripped.tests", "null.tests", "gone.tests", "broken")
+        name: await sender.send(f"ann@{name}.test")
+        for name in ("two.example", "safe.example", "stripped.example", "null.example", "gone.example", "broken")
     }
     told = {name: await sender.told(id_, "delivered", "deferred", "bounced") for name, id_ in sent.items()}
     # The first of the two servers listens nowhere.
-    for name, tls in (("two.tests", "not verified"), ("safe.tests", "TLS_AES_256_GCM_SHA384, verified")):
+    for name, tls in (("two.example", "not verified"), ("safe.example", "TLS_AES_256_GCM_SHA384, verified")):
         assert told[name]["event"] == "delivered"
-        assert told[name]["remote_mta"] == f"second.tests.invalid:{port}"
+        assert told[name]["remote_mta"] == f"second.example.test:{port}"
         assert told[name]["remote_ip"] == "127.0.0.3"
         assert told[name]["tls"].endswith(tls)
     assert len(second.messages) == 2
-    assert why(told["stripped.tests"]) == ("deferred", "soft", "tls_required", "no-tls")
+    assert why(told["stripped.example"]) == ("deferred", "soft", "tls_required", "no-tls")
     assert plain.messages == []
-    assert why(told["null.tests"]) == ("bounced", "hard", "null_mx", "null-mx")
-    assert told["null.tests"]["enhanced_code"] == "5.1.10"
-    assert why(told["gone.tests"]) == ("bounced", "hard", "bad_domain", "no-such-domain")
+    assert why(told["null.example"]) == ("bounced", "hard", "null_mx", "null-mx")
+    assert told["null.example"]["enhanced_code"] == "5.1.10"
+    assert why(told["gone.example"]) == ("bounced", "hard", "bad_domain", "no-such-domain")
     assert why(told["broken"]) == ("deferred", "soft", "dns_temporary", "dns-trouble")
 
 

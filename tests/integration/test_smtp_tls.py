@@ -19,7 +19,7 @@ from sender.routing.hops import Login, Tls
 from sender.routing.rests import Rests
 from sender.smtp import Envelope, Failed, Hop, Limits, Pool, Timeouts
 from tests.certificates import Authority
-from tests.smtp_servers import HOST, IN_TURN, POLITE, Deed, Say, Script, Server, serving
+from tests.smtp_servers import HOST, IN_TURN, Deed, Say, Script, Server, serving
 
 NAME = "mx.example.test"
 PATIENT = Timeouts().at_most(5)
@@ -27,7 +27,7 @@ LIMITS = Limits(connections=2, overall=4, idle=60, messages=100)
 CONTENT = b"Subject: hello\r\n\r\nhello\r\n"
 LARGE = b"Subject: large\r\n\r\n" + (b"x" * 98 + b"\r\n") * 20_000
 ANN = Envelope("b+1@bounces.example", "ann@example.org", len(CONTENT))
-STARTTLS: Script = {"EHLO": f"{POLITE['EHLO']}".replace("250 8BITMIME", "250-8BITMIME\r\n250 STARTTLS")}
+STARTTLS: Script = {"EHLO": "250-mx.example.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 STARTTLS"}
 LOGIN = Login("ann@example.org", "pass word")
 
 Told = Reply | Unreachable | Lost

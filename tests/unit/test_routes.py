@@ -208,6 +208,8 @@ def test_one_attempt_finds_out_for_all() -> None:
     assert reach.slots(Slots(7, 3), 101) == Slots(1, 1)
     assert reach.slots(Slots(0, 0), 101) == Slots(0, 0)
     assert reach.room(Room([], {}, 20), 101).others == 1
+    reach.begin("some.test", 101)
+    assert reach.room(Room([], {}, 20), 101).others == 0
 
 
 @given(st.integers(1, 500), st.integers(0, 600), st.integers(0, 600))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -142,3 +143,14 @@ async def test_a_destination_that_stands_still_is_not_waited_for(desk: Desk) -> 
     assert await desk.claim(*[SLOW] * 4) == [True] * 4
     async with asyncio.timeout(SOME_TIME / 2):
         assert await desk.claim(SLOW, FAST, seconds=SOME_TIME) == [False, True]
+
+
+async def test_while_the_relay_is_away_nobody_begins_and_then_one_does(desk: Desk) -> None:
+    desk.look()
+    desk.rests.away(RELAY, time.monotonic() + 100)
+    assert await desk.claim(FAST, SLOW) == [False, False]
+    desk.look()  # which can see nothing
+    desk.rests.well(RELAY)
+    assert await desk.claim(FAST) == [True]  # by the look before
+    desk.rests.away(RELAY, time.monotonic() - 100)
+    assert await desk.claim("a.test", "b.test", "c.test") == [True, False, False]

@@ -91,7 +91,9 @@ class Places:
 
     def begin(self, lane: Lane, destination: str) -> None:
         """An attempt begins."""
-        self._pacer.begin(destination, time.monotonic())
+        now = time.monotonic()
+        self._pacer.begin(destination, now)
+        self._reach.begin(destination, now)
         self._taken[lane] += 1
         self._at[destination] += 1
 

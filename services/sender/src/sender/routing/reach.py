@@ -18,6 +18,11 @@ class Reach:
         """Of so many attempts that a destination has room for, those that may begin."""
         return _least(free, self._room(self._routes.to(destination), now)) if self._rests else free
 
+    def begin(self, destination: str, now: float) -> None:
+        """An attempt begins."""
+        if self._rests and (relays := self._routes.to(destination)):
+            self._rests.begin(relays.hops, now)
+
     def slots(self, slots: Slots, now: float) -> Slots:
         """Of the free slots those that may be used: one, where one attempt is to find out for all."""
         if self._rests and self._room(self._routes.default, now) == 1:

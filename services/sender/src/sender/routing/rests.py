@@ -60,6 +60,11 @@ class Rests:
             return None
         return 0 if all(self._is_resting(hop, now) for hop in hops) else 1
 
+    def begin(self, hops: Sequence[Hop], now: float) -> None:
+        """An attempt by these begins: where all rest, it is the one that tries the first that is due."""
+        if self.room(hops, now) == 1:
+            self._try(next(hop for hop in hops if not self._is_resting(hop, now)), now)
+
     def _try(self, hop: Hop, now: float) -> None:
         rest = self._rests.get(hop)
         if rest and now >= rest.until:
