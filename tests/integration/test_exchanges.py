@@ -103,10 +103,8 @@ def now() -> float:
 async def test_records_hold_as_long_as_they_say(resolver: Resolver) -> None:
     began = now()
     answer = await resolver.exchanges("example.test")
-    assert answer.found == [Exchange(10, "a.example.test"), Exchange(20, "b.example.test")] or answer.found == [
-        Exchange(20, "b.example.test"),
-        Exchange(10, "a.example.test"),
-    ]
+    assert not isinstance(answer.found, Nothing | Trouble)
+    assert sorted(answer.found) == [Exchange(10, "a.example.test"), Exchange(20, "b.example.test")]
     assert 299 < answer.until - began < 305
     assert await resolver.exchanges("example.test") is answer
 
@@ -240,7 +238,6 @@ async def test_why_there_is_no_server_is_told_apart(resolver: Resolver, authorit
         assert await finder.refused("home.example.test") == ("system", "mx-is-us", True)
         for troubled in ("broken.test", "elsewhere.invalid", "mail.lame.example.test", "troubled.example.test"):
             assert await finder.refused(troubled) == ("dns_temporary", "dns-trouble", False)
-        # One of its servers lies in a zone that does not exist here, and the name server refuses to say so.
         assert await finder.refused("vain.example.test") == ("bad_domain", "mx-without-address", True)
 
 

@@ -4,9 +4,8 @@ from sender.routing.hops import Hop
 from sender.smtp.commands import Envelope
 from sender.smtp.opening import Opener
 from sender.smtp.pool import Pool, Transaction, pooling
-from sender.smtp.session import Failed
 from sender.smtp.tls import Contexts, contexts
-from sender.smtp.values import Limits, Timeouts
+from sender.smtp.values import Failed, Limits, Timeouts
 
 __all__ = [
     "Contexts",

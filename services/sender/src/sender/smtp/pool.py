@@ -12,9 +12,9 @@ from sender.routing.hops import Hop
 from sender.routing.rests import Rests
 from sender.smtp.commands import Envelope
 from sender.smtp.opening import Opener
-from sender.smtp.session import Failed, Session, Stale
+from sender.smtp.session import Session, Stale
 from sender.smtp.slots import Slots
-from sender.smtp.values import Limits
+from sender.smtp.values import Failed, Limits
 from tracepost import metrics
 
 

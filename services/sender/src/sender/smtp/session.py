@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Literal, NoReturn
 
 from sender.outcome import Lost, Reply, Unreachable
-from sender.routing.hops import Hop, Login
-from sender.smtp import auth, commands, content, tls
-from sender.smtp.connection import Broken, Connection, Insecure, Late
-from sender.smtp.replies import Answer, keywords
-from sender.smtp.values import Timeouts
+from sender.routing.hops import Hop
+from sender.smtp import commands, content
+from sender.smtp.connection import Broken, Connection, Late
+from sender.smtp.greeting import Welcome
+from sender.smtp.replies import Answer
+from sender.smtp.values import Failed, Timeouts
 from tracepost import clock, crash
 from tracepost.bounces.classify import Stage
 
 CLOSING = 421  # the server closes the connection, whatever was asked (RFC 5321 3.8)
 GO_AHEAD = 354
 _STAGES: tuple[Stage, ...] = ("mail", "rcpt", "data")
-
-
-class Failed(Exception):
-    """The transaction ended without the message being accepted; carries why."""
-
-    def __init__(self, result: Reply | Unreachable | Lost) -> None:
-        super().__init__(str(result))
-        self.result = result
 
 
 class Stale(Exception):
@@ -34,22 +26,13 @@ class Stale(Exception):
 class Session:
     """Between transactions `usable` tells whether there may be another one."""
 
-    def __init__(self, connection: Connection, hop: Hop, timeouts: Timeouts, without_tls: str | None = None) -> None:
+    def __init__(self, connection: Connection, hop: Hop, timeouts: Timeouts, welcome: Welcome) -> None:
         self.hop, self.transactions = hop, 0
-        self._connection, self._timeouts, self._without_tls = connection, timeouts, without_tls
-        self._met = False
-        self._tls: str | None = None
+        self._connection, self._timeouts = connection, timeouts
         self._seconds = timeouts.mail, timeouts.rcpt, timeouts.data
-        self._offered: dict[str, str] = {}
-        self._pipelining = False
-        self._state: Literal["ready", "to be reset", "busy", "taking"] = "busy"
-
-    @property
-    def security(self) -> Literal["verified", "unverified", "plain", "fallback"]:
-        """How safe it is; `fallback`: TLS was offered, and could not be agreed on."""
-        if self._connection.agreed:
-            return "unverified" if self.hop.tls == "may" else "verified"
-        return "fallback" if self._without_tls else "plain"
+        self._offered, self._tls = welcome
+        self._pipelining = "PIPELINING" in self._offered
+        self._state: Literal["ready", "to be reset", "busy", "taking"] = "ready"
 
     @property
     def usable(self) -> bool:
@@ -59,69 +42,6 @@ class Session:
     def abort(self) -> None:
         """Close at once, without a final dot."""
         self._connection.abort()
-
-    async def greet(self, hostname: str, context: ssl.SSLContext) -> None:
-        """The greeting, EHLO or else HELO, TLS and the login; raises Insecure without the TLS that is to be."""
-        greeting = await self._answer("connect", self._timeouts.greeting)
-        if greeting.code != 220:
-            self._fail("connect", greeting)
-        self._heed("connect")
-        await self._introduce(hostname)
-        if not self._without_tls and not self._connection.agreed and await self._may_start_tls():
-            await self._connection.secure(context, self.hop.host, self._timeouts.handshake)
-            await self._introduce(hostname)  # what was offered in the clear counts no more (RFC 3207 4.2)
-        self._tls = self._agreed()
-        if self.hop.login:
-            await self._log_in(self.hop.login)
-        self._met, self._state = True, "ready"
-
-    def _agreed(self) -> str | None:
-        if agreed := self._connection.agreed:
-            return tls.told(agreed)
-        return f"none: {self._without_tls}" if self._without_tls else None
-
-    async def _introduce(self, hostname: str) -> None:
-        self._offered = {}
-        answer = await self._hello("EHLO", hostname)
-        if 500 <= answer.code < 600:
-            answer = await self._hello("HELO", hostname)
-        elif answer.code == 250:
-            self._offered = keywords(answer)
-        if answer.code != 250:
-            self._fail("ehlo", answer)
-        self._heed("ehlo")
-        self._pipelining = "PIPELINING" in self._offered
-
-    async def _may_start_tls(self) -> bool:
-        """The server is ready for the handshake; raises Insecure where it is not and must be."""
-        if "STARTTLS" in self._offered:
-            self._connection.write(b"STARTTLS\r\n")
-            answer = await self._answer("ehlo", self._timeouts.starttls)
-            self._heed("ehlo")  # what came in the clear would be taken for an answer under TLS
-            if answer.code == 220:
-                return True
-            words = f"STARTTLS was answered {answer.code} {answer.text}"
-        else:
-            words = "the server offers no STARTTLS"
-        if self.hop.tls == "must":
-            raise Insecure(words)
-        return False
-
-    async def _log_in(self, login: Login) -> None:
-        steps = auth.steps(login, self._offered)
-        if not steps:
-            self._not_logged_in(f"offers neither AUTH PLAIN nor LOGIN, but {self._offered.get('AUTH') or 'nothing'}")
-        for number, line in enumerate(steps, start=1):
-            self._connection.write(line + b"\r\n")
-            answer = await self._answer("ehlo", self._timeouts.ehlo)
-            if answer.code != (auth.LOGGED_IN if number == len(steps) else auth.GO_ON):
-                self._not_logged_in(f"refuses the login: {answer.code} {answer.text}")
-        self._heed("ehlo")
-
-    def _not_logged_in(self, what: str) -> NoReturn:
-        # Never a refusal of the message, whatever the code: it is our password, not the mail.
-        words = f"no session: the server {what}"
-        raise Failed(Unreachable(words, self.hop.name, met=False, category="auth", rule="not-logged-in"))
 
     async def envelope(self, envelope: commands.Envelope) -> None:
         """MAIL, RCPT and DATA, in one write where the server allows; raises Failed, or Stale if a new one may do."""
@@ -231,15 +151,6 @@ class Session:
         if all(answer.code != CLOSING for answer in answers):
             self._state = "to be reset"
 
-    def _heed(self, stage: Stage) -> None:
-        """A server that speaks on unasked would answer the next command before it is given."""
-        if not self._connection.silent:
-            raise Failed(self._unreachable(stage, "the server speaks unasked"))
-
-    async def _hello(self, verb: str, hostname: str) -> Answer:
-        self._connection.write(f"{verb} {hostname}\r\n".encode())
-        return await self._answer("ehlo", self._timeouts.ehlo)
-
     async def _answer(self, stage: Stage, seconds: float) -> Answer:
         try:
             return await self._connection.answer(seconds)
@@ -260,4 +171,4 @@ class Session:
         return Reply(stage, answer.code, answer.text, self.hop.name, self._connection.ip, self._tls)
 
     def _unreachable(self, stage: Stage, reason: str) -> Unreachable:
-        return Unreachable(f"the session was lost at {stage.upper()}: {reason}", self.hop.name, self._met)
+        return Unreachable(f"the session was lost at {stage.upper()}: {reason}", self.hop.name)
