@@ -286,3 +286,25 @@ async def test_a_refusal_for_good_counts_only_when_it_is_everybodys(authority: A
         told = await send(opened, hop(first))
         assert isinstance(told, Reply)
         assert told.code == 554
+
+
+async def test_ipv4_serves_where_ipv6_does_not_and_the_other_way_round(authority: Authority) -> None:
+    async with serving() as four, pool(authority) as opened:
+        six = Hop(NAME, four.port, address="::1")  # where nobody listens
+        told = await send(opened, six, hop(four))
+        assert isinstance(told, Reply)
+        assert told.remote_ip == HOST
+    try:
+        async with serving(host="::1") as server, pool(authority) as opened:
+            told = await send(opened, replace(hop(server), address=HOST), hop(server))
+            assert isinstance(told, Reply)
+            assert told.remote_ip == "::1"
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+
+async def test_a_connection_that_was_not_verified_serves_nobody_who_needs_that(authority: Authority) -> None:
+    async with serving(STARTTLS, certificate=authority.server(NAME)) as server, pool(authority) as opened:
+        told = [taken(await send(opened, hop(server, tls))) for tls in ("may", "must", "may", "must")]
+    assert ["not verified" in str(each) for each in told] == [True, False, True, False]
+    assert len(server.visits) == 2

@@ -193,7 +193,7 @@ async def connected(hop: Hop, seconds: float, context: ssl.SSLContext | None = N
     return connection
 
 
-def _insecure(reason: object) -> Insecure:
+def _insecure(reason: Exception | str) -> Insecure:
     """Of what the library says the words, without its own names and places in its source."""
-    words = getattr(reason, "verify_message", None) or getattr(reason, "reason", None) or reason
+    words = getattr(reason, "verify_message", None) or getattr(reason, "reason", None) or str(reason)
     return Insecure(f"the TLS handshake failed: {words or type(reason).__name__}")
