@@ -1,4 +1,4 @@
-"""Debian's NSD on loopback, with zones of the tests' own."""
+"""Debian's Knot on loopback, a name server with zones of the tests' own."""
 
 from __future__ import annotations
 
@@ -8,44 +8,50 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from local_stack import binaries
-from local_stack.processes import free_port, running, wait_for_port
+from local_stack.processes import free_port, running, wait_until
 from tests.conftest import ROOT
 
 HOST = "127.0.0.1"
-NSD = ROOT / ".local" / "peers" / "nsd"
+KNOT = ROOT / ".local" / "peers" / "knot"
 
-CONFIGURATION = """
+CONFIGURATION = """\
 server:
-  ip-address: {host}@{port}
-  server-count: 1
-  username: ""
-  chroot: ""
-  database: ""
-  pidfile: ""
-  zonesdir: "{folder}"
-  zonelistfile: "{folder}/zones.list"
-  xfrdfile: "{folder}/xfrd.state"
-  xfrdir: "{folder}"
-remote-control:
-  control-enable: no
+    rundir: {folder}
+    listen: {host}@{port}
+    udp-workers: 1
+    tcp-workers: 1
+    background-workers: 1
+log:
+  - target: stdout
+    any: info
+database:
+    storage: {folder}
+zone:
 """
-ZONE = 'zone:\n  name: "{name}"\n  zonefile: "{name}.zone"\n'
+ZONE = """\
+  - domain: {name}
+    file: {folder}/{name}zone
+    journal-content: none
+"""
 
 
 @asynccontextmanager
 async def serving(folder: Path, zones: Mapping[str, str | None]) -> AsyncIterator[int]:
     """The port of a server with these zones, one without records being in trouble; Missing where it cannot be had."""
-    if not NSD.exists():
-        binaries.unpack("nsd", NSD)
+    if not KNOT.exists():
+        binaries.unpack("knot", KNOT)
     port = free_port()
     for name, records in zones.items():
         if records is not None:
             (folder / f"{name}.zone").write_text(records)
-    configuration = CONFIGURATION.format(host=HOST, port=port, folder=folder)
-    (folder / "nsd.conf").write_text(configuration + "".join(ZONE.format(name=name) for name in zones))
-    libraries = [NSD / "usr/lib", *NSD.glob("usr/lib/*-linux-gnu")]
-    environment = os.environ | {"LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries))}
-    argv: list[str | Path] = [NSD / "usr/sbin/nsd", "-d", "-c", folder / "nsd.conf"]
-    async with running("nsd", argv, env=environment, log=folder / "nsd.log") as process:
-        await wait_for_port(HOST, port, process, 20)
+    told = "".join(ZONE.format(name=f"{name}.", folder=folder) for name in zones)
+    (folder / "knot.conf").write_text(CONFIGURATION.format(folder=folder, host=HOST, port=port) + told)
+    libraries = os.pathsep.join(map(str, KNOT.glob("usr/lib/*-linux-gnu")))
+    argv: list[str | Path] = [KNOT / "usr/sbin/knotd", "-c", folder / "knot.conf"]
+    async with running("knotd", argv, env={"LD_LIBRARY_PATH": libraries}, log=folder / "knotd.log") as process:
+
+        async def loaded() -> bool:
+            return "server started" in process.tail()
+
+        await wait_until(loaded, process, 20)
         yield port

@@ -82,7 +82,7 @@ async def dns(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[int]:
         try:
             port = await stack.enter_async_context(name_server.serving(tmp_path_factory.mktemp("zones"), zones))
         except Missing as missing:
-            pytest.skip(f"NSD cannot be had: {missing}")
+            pytest.skip(f"Knot cannot be had: {missing}")
         yield port
 
 

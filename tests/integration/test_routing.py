@@ -116,7 +116,7 @@ async def test_mail_goes_to_the_servers_that_dns_names(
         ):
             await _all_is_told(sender, port, second, plain)
     except Missing as missing:
-        pytest.skip(f"NSD cannot be had: {missing}")
+        pytest.skip(f"Knot cannot be had: {missing}")
 
 
 async def _all_is_told(sender: Post, port: int, second: Server, plain: Server) -> None:
