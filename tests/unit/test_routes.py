@@ -13,7 +13,7 @@ from sender.routing import named, relays
 from sender.routing.hops import Hop, Login
 from sender.routing.reach import Reach
 from sender.routing.relays import Entry
-from sender.routing.rests import Rests
+from sender.routing.rests import KEPT_SECONDS, Rests
 from sender.routing.routes import Relays, Routes, table
 
 A, B, C = Hop("a.test", 25), Hop("b.test", 587, "must"), Hop("c.test", 465, "implicit")
@@ -162,6 +162,16 @@ def test_a_rest_grows_with_every_try_that_fails_and_not_with_those_under_way() -
         lengths.append(now - begins)
         rests.order([A], now)
     assert lengths == [1, 2, 4, 8, 8, 8]
+
+
+def test_a_server_that_nobody_asks_for_is_forgotten() -> None:
+    rests = Rests()
+    rests.away(A, 100)
+    rests.away(B, 100 + KEPT_SECONDS)
+    assert len(rests) == 2
+    rests.away(C, 102 + KEPT_SECONDS)
+    assert rests.room([A], 103 + KEPT_SECONDS) is None
+    assert len(rests) == 2
 
 
 def test_the_next_relay_serves_while_the_first_rests() -> None:

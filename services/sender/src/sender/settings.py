@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -26,7 +26,7 @@ Minutes = Annotated[
 ]
 
 
-def _read(read: Any, told: object) -> object:
+def _read(read: Callable[[list[str]], object], told: object) -> object:
     """What a setting's parts are, by their own reader."""
     return read(parts(told)) if isinstance(told, str) else told
 

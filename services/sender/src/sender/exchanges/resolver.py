@@ -12,7 +12,6 @@ import dns.message
 import dns.name
 import dns.rdatatype
 import dns.resolver
-import dns.ttl
 from dns.nameserver import Do53Nameserver
 
 from sender.routing.cache import Cache
@@ -105,7 +104,8 @@ class Resolver:
         try:
             found = await self._resolver.resolve(whole, kind, raise_on_no_answer=False)
         except dns.resolver.NXDOMAIN as error:
-            return Nothing(exists=False), _negative_seconds(error.response(whole))  # type: ignore[no-untyped-call]  # it has none
+            response = error.response(whole)  # type: ignore[no-untyped-call]  # it has no types
+            return Nothing(exists=False), _negative_seconds(response)
         except (dns.exception.DNSException, OSError) as error:
             return Trouble(_words(error)), TROUBLE_SECONDS
         if found.rrset is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sender.routing.hops import Hop
 
 MOST = 10_000  # servers that are remembered
+KEPT_SECONDS = 600.0  # after a rest, where nobody asks for the server any more
 
 
 @dataclass(slots=True)
@@ -40,11 +41,11 @@ class Rests:
     def away(self, hop: Hop, now: float) -> None:
         """It was not; who had begun before the others knew says nothing new."""
         rest = self._rests.get(hop)
-        if rest is None:
-            self._add(hop, _Rest(self._first, now + self._first))
-        elif rest.tried or now >= rest.until:
-            seconds = min(self._longest, rest.seconds * 2)
+        if rest is None or rest.tried or now >= rest.until:
+            seconds = min(self._longest, rest.seconds * 2) if rest else self._first
             self._rests[hop] = _Rest(seconds, now + seconds)
+            self._rests.move_to_end(hop)
+            self._forget(now)
 
     def order(self, hops: Sequence[Hop], now: float) -> Sequence[Hop]:
         """The same, those that rest last; the caller tries them in this order, and is the one who tries what is due."""
@@ -74,7 +75,7 @@ class Rests:
         rest = self._rests.get(hop)
         return rest is not None and now < rest.until
 
-    def _add(self, hop: Hop, rest: _Rest) -> None:
-        self._rests[hop] = rest
-        if len(self._rests) > MOST:
+    def _forget(self, now: float) -> None:
+        """The servers that were away the longest time ago."""
+        while len(self._rests) > MOST or next(iter(self._rests.values())).until + KEPT_SECONDS < now:
             self._rests.popitem(last=False)
