@@ -155,7 +155,7 @@ async def test_while_the_relay_is_away_mail_waits_untried_and_goes_when_it_is_ba
         assert len(server.messages) == 21
     attempts = await _attempts(database)
     assert attempts.total() == 21
-    assert attempts[1] >= 17  # of the others at most those that tried whether it is back
+    assert attempts[1] >= 12  # all but the first, and those that tried whether it is back
 
 
 async def test_the_next_relay_takes_what_the_first_does_not(broker: str, database: str, token_keys: str) -> None:

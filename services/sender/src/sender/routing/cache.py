@@ -32,7 +32,7 @@ class Cache(Generic[Key, Found]):
         return kept[0]
 
     def keep(self, key: Key, found: Found, until: float) -> None:
-        """Remember this; what holds no longer is not kept at all."""
+        """Remember this until then."""
         self._kept[key] = found, until
         self._kept.move_to_end(key)
         if len(self._kept) > self._most:
