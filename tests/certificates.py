@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from sender import smtp
 
 DAY = timedelta(days=1)
 
@@ -41,6 +44,11 @@ class Authority:
         )
         self.file = folder / "authority.pem"
         self.file.write_bytes(own.sign(self._key, SHA256()).public_bytes(Encoding.PEM))
+
+    @cached_property
+    def trusting(self) -> smtp.Contexts:
+        """For who trusts it."""
+        return smtp.contexts(str(self.file))
 
     def server(self, *names: str, until: datetime | None = None) -> ssl.SSLContext:
         """What a server of these names, or addresses, is run with."""

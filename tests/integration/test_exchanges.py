@@ -16,7 +16,6 @@ import pytest_asyncio
 from aiohttp import web
 
 from local_stack.binaries import Missing
-from sender import smtp
 from sender.exchanges import Exchanges, Means, Policies, Resolver, fetching
 from sender.exchanges.finder import Hops
 from sender.outcome import Unroutable
@@ -207,8 +206,8 @@ async def finding(
     shelf: Shelf | PolicyStore | None = None,
     **means: Any,
 ) -> AsyncIterator[Finder]:
-    us, context = read_us(["127.0.0.9"], "out.us.test"), smtp.contexts(str(authority.file)).verified
-    async with fetching(resolver, context, shelf or Shelf({}), https) as policies:
+    us = read_us(["127.0.0.9"], "out.us.test")
+    async with fetching(resolver, authority.trusting.verified, shelf or Shelf({}), https) as policies:
         told = Means(us, **{"demands": (), "port": 2525, **means})
         yield Finder(Exchanges(resolver, policies, told), policies)
 

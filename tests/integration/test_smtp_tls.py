@@ -41,8 +41,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @asynccontextmanager
 async def pool(authority: Authority, timeouts: Timeouts = PATIENT) -> AsyncIterator[Pool]:
-    contexts = smtp.contexts(str(authority.file))
-    async with smtp.pooling(smtp.Opener("sender.example", timeouts, contexts), LIMITS, Rests()) as opened:
+    async with smtp.pooling(smtp.Opener("sender.example", timeouts, authority.trusting), LIMITS, Rests()) as opened:
         yield opened
 
 

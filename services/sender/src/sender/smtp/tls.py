@@ -22,7 +22,7 @@ class Contexts:
 
 def contexts(ca_file: str = "") -> Contexts:
     """With the system's authorities and those of a PEM file."""
-    verified, unverified = ssl.create_default_context(), ssl.create_default_context()
+    verified, unverified = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
     if ca_file:
         verified.load_verify_locations(ca_file)
