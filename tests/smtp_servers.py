@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ POLITE: Mapping[str, Say] = {
     "DATA": "354 go ahead",
     "dot": "250 2.0.0 taken",
     "RSET": "250 2.0.0 forgotten",
+    "STAR": "220 2.0.0 go ahead",  # TLS, where the server has a certificate
+    "AUTH": "235 2.7.0 welcome",
     "QUIT": "221 2.0.0 bye",
 }
 IN_TURN: Script = {"EHLO": "250-mx.example.test\r\n250 8BITMIME"}  # it offers no PIPELINING
@@ -49,6 +52,7 @@ class Visit:
     pieces: list[bytes] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     unfinished: bytes | None = None  # of a message that never came to its end
+    tls: str | None = None  # its version
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def end(self) -> None:
@@ -69,10 +73,15 @@ class Visit:
 class Server:
     """Serves its n-th connection by the n-th script, or by the last; what a script leaves open is POLITE."""
 
-    def __init__(self, *scripts: Script) -> None:
-        self._scripts = scripts or ({},)
+    def __init__(self, *scripts: Script, certificate: ssl.SSLContext | None = None, host: str = HOST) -> None:
+        self._scripts, self._certificate, self.host = scripts or ({},), certificate, host
         self.visits: list[Visit] = []
         self.open = self.most_open = self.port = 0
+
+    @property
+    def address(self) -> str:
+        """As settings name it."""
+        return f"{self.host}:{self.port}"
 
     @property
     def messages(self) -> list[bytes]:
@@ -87,8 +96,8 @@ class Server:
         self.open += 1
         self.most_open = max(self.open, self.most_open)
         try:
-            await _Conversation(script, visit, reader, writer).run()
-        except (ConnectionError, EOFError):
+            await _Conversation(script, visit, reader, writer, self._certificate).run()
+        except (ConnectionError, EOFError, ssl.SSLError):
             pass
         finally:
             self.open -= 1
@@ -98,16 +107,22 @@ class Server:
 
 class _Conversation:
     def __init__(
-        self, script: Script, visit: Visit, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        script: Script,
+        visit: Visit,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        certificate: ssl.SSLContext | None,
     ) -> None:
         self._says: dict[str, list[Say]] = {
             at: [says] if isinstance(says, str | bytes | Deed) else list(says)
             for at, says in {**POLITE, **script}.items()
         }
-        self._visit, self._reader, self._writer = visit, reader, writer
+        self._visit, self._reader, self._writer, self._certificate = visit, reader, writer, certificate
         self._buffer = b""
 
     async def run(self) -> None:
+        self._look_at_tls()
         await self._say("greeting")
         while True:
             command = (await self._until(b"\r\n")).decode()
@@ -115,8 +130,22 @@ class _Conversation:
             said = await self._say(command[:4])
             if command == "QUIT":
                 return
+            if command == "STARTTLS" and self._certificate:
+                await self._writer.start_tls(self._certificate)
+                self._look_at_tls()
+            if command.startswith("AUTH"):
+                await self._log_in(said)
             if command == "DATA" and isinstance(said, str) and said.startswith("354"):
                 await self._message()
+
+    def _look_at_tls(self) -> None:
+        agreed = self._writer.get_extra_info("ssl_object")
+        self._visit.tls = agreed.version() if agreed else None
+
+    async def _log_in(self, said: Say) -> None:
+        while isinstance(said, str) and said.startswith("334"):
+            self._visit.commands.append((await self._until(b"\r\n")).decode())
+            said = await self._say("AUTH")
 
     async def _message(self) -> None:
         self._buffer = b"\r\n" + self._buffer  # an empty message begins with its end
@@ -175,9 +204,15 @@ class _Conversation:
 
 
 @asynccontextmanager
-async def serving(*scripts: Script) -> AsyncIterator[Server]:
-    """A server on loopback, whose connections end with the block."""
-    server = Server(*scripts)
+async def serving(
+    *scripts: Script,
+    certificate: ssl.SSLContext | None = None,
+    implicit: bool = False,
+    host: str = HOST,
+    port: int = 0,
+) -> AsyncIterator[Server]:
+    """A server on loopback, whose connections end with the block; `implicit`: under TLS from the start."""
+    server = Server(*scripts, certificate=certificate, host=host)
     tasks: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -185,7 +220,7 @@ async def serving(*scripts: Script) -> AsyncIterator[Server]:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    listening = await asyncio.start_server(accept, HOST, 0)
+    listening = await asyncio.start_server(accept, host, port, ssl=certificate if implicit else None)
     server.port = listening.sockets[0].getsockname()[1]
     try:
         yield server

@@ -80,7 +80,7 @@ def asked(recipient: str, **fields: Any) -> dict[str, Any]:
 async def posting(broker: str, database: str, processes: int = 1, **settings: str) -> AsyncIterator[Post]:
     """Senders that are ready."""
     async with sink() as (taking, port), publishing(broker) as publisher:
-        where = {"relay_host": "127.0.0.1", "relay_port": str(port), "default_app": "tests"}
+        where = {"relays": f"127.0.0.1:{port}", "default_app": "tests"}
         names = {"bounce_domain": "bounces.test", "pixel_url": "http://pixel.test"}
         async with alone("sender", FOLDER, broker, database, **where, **names, **settings) as senders:
             for number in range(processes):

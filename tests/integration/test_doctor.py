@@ -13,17 +13,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import dns.asyncresolver
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from bounce_ingest import smtp
 from local_stack.binaries import Missing
 from local_stack.processes import free_port
-from tests.dns_server import dns_server
+from tests import name_server
+from tests.certificates import Authority
 from tests.integration.test_bounce_smtp import settings_for
 from tests.signatures import BOTH, ED25519, RSA, key_files
 from tracepost.doctor.domains import Domains
@@ -51,15 +50,23 @@ ASKED = Domains("example.org", "bounces.example.org", "", "mx.example.org", (OUR
 
 
 @asynccontextmanager
+async def serving(zone: str) -> AsyncIterator[int]:
+    """The port of a server with this zone."""
+    with TemporaryDirectory() as folder:
+        try:
+            async with name_server.serving(Path(folder), {"": f"{name_server.ROOT_ZONE}{zone}\n"}) as port:
+                yield port
+        except Missing as missing:
+            pytest.skip(f"a DNS server cannot be had: {missing}")
+
+
+@asynccontextmanager
 async def resolving(zone: str) -> AsyncIterator[dns.asyncresolver.Resolver]:
     """Asks a server with this zone, and no other."""
-    try:
-        async with dns_server(zone + "\n") as (host, port):
-            resolver = dns.asyncresolver.Resolver(configure=False)
-            resolver.nameservers, resolver.port, resolver.lifetime = [host], port, 2.0
-            yield resolver
-    except Missing as missing:
-        pytest.skip(f"a DNS server cannot be had: {missing}")
+    async with serving(zone) as port:
+        resolver = dns.asyncresolver.Resolver(configure=False)
+        resolver.nameservers, resolver.port, resolver.lifetime = [name_server.HOST], port, 2.0
+        yield resolver
 
 
 async def nobody(*_: object) -> None:
@@ -165,14 +172,11 @@ async def test_without_an_answer_of_dns_nothing_is_said_to_be_well() -> None:
 
 
 async def test_the_command(tmp_path: Path) -> None:
-    try:
-        async with dns_server(GOOD + "\n") as (host, port):
-            keys = key_files(tmp_path, BOTH)
-            argv = ["example.org", "--nameserver", f"{host}@{port}", "--dkim", keys, "--include", "bounces.example.org"]
-            plain, text = await doctor(*argv)
-            code, told = await doctor(*argv, "--json", "--address", "192.0.2.9")
-    except Missing as missing:
-        pytest.skip(f"a DNS server cannot be had: {missing}")
+    async with serving(GOOD) as port:
+        server, keys = f"{name_server.HOST}@{port}", key_files(tmp_path, BOTH)
+        argv = ["example.org", "--nameserver", server, "--dkim", keys, "--include", "bounces.example.org"]
+        plain, text = await doctor(*argv)
+        code, told = await doctor(*argv, "--json", "--address", "192.0.2.9")
     assert plain == 0, text
     assert "ok      SPF of example.org: v=spf1 include:bounces.example.org -all (1 look-ups)" in text
     assert code == 1
@@ -191,26 +195,14 @@ async def doctor(*argv: str) -> tuple[int | None, str]:
 @asynccontextmanager
 async def tls_server(folder: Path, name: str, days: int) -> AsyncIterator[tuple[int, ssl.SSLContext]]:
     """A server with a certificate for this name: its port, and whom a client has to trust."""
-    key = Ed25519PrivateKey.generate()
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, None)
-    )
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
-    (folder / "tls.pem").write_bytes(pem)
-    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ours.load_cert_chain(folder / "tls.pem")
+    authority = Authority(folder)
+    ours = authority.server(name, until=datetime.now(UTC) + timedelta(days=days))
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ours)
     try:
-        yield server.sockets[0].getsockname()[1], ssl.create_default_context(cafile=str(folder / "tls.pem"))
+        yield server.sockets[0].getsockname()[1], ssl.create_default_context(cafile=str(authority.file))
     finally:
         server.close()

@@ -52,7 +52,7 @@ async def serving(amqp_url: str, database: str, token_keys: str, **settings: Any
         "token_keys": token_keys,
         "api_port": port,
         "api_keys": json.dumps(CLIENTS),
-        "relay_port": free_port(),
+        "relays": f"127.0.0.1:{free_port()}",
         "bounce_domain": "bounces.example.test",
         "pixel_url": "http://127.0.0.1",
         "status_url": "https://status.example.test",

@@ -34,7 +34,7 @@ async def way(broker: str, database: str, token_keys: str, tmp_path: Path) -> As
     """The sender, with a mail server that offers SMTPUTF8."""
     async with smtp_servers.serving(UTF8) as server:
         keys = key_files(tmp_path, BOTH)
-        async with serving(broker, database, token_keys, relay_port=server.port, dkim_keys=keys) as door:
+        async with serving(broker, database, token_keys, relays=server.address, dkim_keys=keys) as door:
             yield Way(door, server)
 
 

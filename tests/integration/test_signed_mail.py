@@ -68,7 +68,7 @@ async def test_what_the_sender_hands_over_is_whole_and_signed(
             broker,
             database,
             token_keys,
-            relay_port=server.port,
+            relays=server.address,
             dkim_keys=key_files(tmp_path, BOTH),
             feedback_id="tracepost",
         ) as door,
@@ -112,7 +112,7 @@ async def test_what_the_sender_hands_over_is_whole_and_signed(
 async def test_who_is_not_to_be_written_to_is_when_that_is_overridden(
     broker: str, database: str, token_keys: str
 ) -> None:
-    async with smtp_servers.serving() as server, serving(broker, database, token_keys, relay_port=server.port) as door:
+    async with smtp_servers.serving() as server, serving(broker, database, token_keys, relays=server.address) as door:
         suppressions = door.parent / "suppressions"
         status, told, _ = await post(suppressions, {"address": "ann@simulator.test", "why": "asked for"}, OPERATOR)
         assert status == 200, told

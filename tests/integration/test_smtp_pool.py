@@ -12,10 +12,12 @@ import pytest
 
 from sender import smtp
 from sender.outcome import Reply, Unreachable
-from sender.smtp import Envelope, Failed, Limits, Pool, Route, Timeouts
+from sender.routing.rests import Rests
+from sender.smtp import Envelope, Failed, Hop, Limits, Pool, Timeouts
 from tests.conftest import eventually
 from tests.smtp_servers import HOST, IN_TURN, Deed, Say, Script, Server, serving
 
+CONTEXTS = smtp.contexts()
 LIMITS = Limits(connections=2, overall=4, idle=60, messages=100)
 PATIENT = Timeouts().at_most(10)
 CONTENT = b"Subject: hello\r\n\r\nhello\r\n"
@@ -25,17 +27,17 @@ VERBS = ["MAIL", "RCPT", "DATA"]
 
 @asynccontextmanager
 async def pool(limits: Limits = LIMITS, timeouts: Timeouts = PATIENT) -> AsyncIterator[Pool]:
-    async with smtp.pooling("sender.example", limits, timeouts) as opened:
+    async with smtp.pooling(smtp.Opener("sender.example", timeouts, CONTEXTS), limits, Rests()) as opened:
         yield opened
 
 
-def route(server: Server) -> Route:
-    return Route(HOST, server.port)
+def route(server: Server) -> Hop:
+    return Hop(HOST, server.port)
 
 
-async def send(pool: Pool, to: Route) -> int:
+async def send(pool: Pool, to: Hop) -> int:
     """The code of the answer to a message."""
-    async with pool.transaction(to) as transaction:
+    async with pool.transaction([to]) as transaction:
         await transaction.envelope(ANN)
         return (await transaction.message(CONTENT, inf)).code
 
@@ -207,7 +209,7 @@ async def test_a_closed_pool_opens_nothing() -> None:
         assert server.visits == []
 
 
-async def fail_after(opened: AbstractAsyncContextManager[Pool], to: Route) -> None:
+async def fail_after(opened: AbstractAsyncContextManager[Pool], to: Hop) -> None:
     async with opened as own:
         await send(own, to)
         raise KeyError

@@ -15,10 +15,12 @@ from aiosmtpd.smtp import Envelope as Received
 
 from sender import smtp
 from sender.outcome import Lost, Reply, Unreachable
-from sender.smtp import Envelope, Failed, Limits, Pool, Route, Timeouts
+from sender.routing.rests import Rests
+from sender.smtp import Envelope, Failed, Hop, Limits, Pool, Timeouts
 from tests.conftest import eventually
 from tests.smtp_servers import HOST, IN_TURN, Deed, Script, Server, Visit, serving
 
+CONTEXTS = smtp.contexts()
 LIMITS = Limits(connections=1, overall=10, idle=60, messages=100)
 PATIENT = Timeouts().at_most(10)
 HASTY = Timeouts().at_most(0.2)
@@ -31,18 +33,18 @@ Told = Reply | Unreachable | Lost
 
 @asynccontextmanager
 async def pool(timeouts: Timeouts = PATIENT, limits: Limits = LIMITS) -> AsyncIterator[Pool]:
-    async with smtp.pooling("sender.example", limits, timeouts) as opened:
+    async with smtp.pooling(smtp.Opener("sender.example", timeouts, CONTEXTS), limits, Rests()) as opened:
         yield opened
 
 
-def route(server: Server) -> Route:
-    return Route(HOST, server.port)
+def route(server: Server) -> Hop:
+    return Hop(HOST, server.port)
 
 
-async def send(pool: Pool, to: Route, content: bytes = CONTENT, envelope: Envelope = ANN) -> Told:
+async def send(pool: Pool, to: Hop, content: bytes = CONTENT, envelope: Envelope = ANN) -> Told:
     """What becomes of a message."""
     try:
-        async with pool.transaction(to) as transaction:
+        async with pool.transaction([to]) as transaction:
             await transaction.envelope(envelope)
             return await transaction.message(content, inf)
     except Failed as failed:
@@ -61,7 +63,7 @@ class Keeper:
 
 
 @asynccontextmanager
-async def aiosmtpd(most_bytes: int = 10_000) -> AsyncIterator[tuple[Route, Keeper, list[SMTP]]]:
+async def aiosmtpd(most_bytes: int = 10_000) -> AsyncIterator[tuple[Hop, Keeper, list[SMTP]]]:
     keeper, sessions = Keeper(), []
 
     def session() -> SMTP:
@@ -70,7 +72,7 @@ async def aiosmtpd(most_bytes: int = 10_000) -> AsyncIterator[tuple[Route, Keepe
 
     server = await asyncio.get_running_loop().create_server(session, HOST, 0)
     try:
-        yield Route(HOST, server.sockets[0].getsockname()[1]), keeper, sessions
+        yield Hop(HOST, server.sockets[0].getsockname()[1]), keeper, sessions
     finally:
         server.close()
 
@@ -219,7 +221,7 @@ async def test_nobody_listens() -> None:
     with socket.socket() as bound:
         bound.bind((HOST, 0))
         async with pool() as opened:
-            told = await send(opened, Route(HOST, bound.getsockname()[1]))
+            told = await send(opened, Hop(HOST, bound.getsockname()[1]))
     assert isinstance(told, Unreachable)
     assert told.reason.startswith("no session: ")
 
@@ -229,7 +231,7 @@ async def test_a_server_that_accepts_no_connection_in_time() -> None:
         listening.bind((HOST, 0))
         listening.listen(0)
         async with pool(HASTY, replace(LIMITS, connections=4)) as opened:
-            to = Route(HOST, listening.getsockname()[1])
+            to = Hop(HOST, listening.getsockname()[1])
             told = await asyncio.gather(*(send(opened, to) for _ in range(4)))
     assert {type(each) for each in told} == {Unreachable}
     assert any("no connection within 0.2 s" in str(each) for each in told)
@@ -237,7 +239,7 @@ async def test_a_server_that_accepts_no_connection_in_time() -> None:
 
 async def test_a_host_that_cannot_be() -> None:
     async with pool() as opened:
-        assert isinstance(await send(opened, Route("a" * 64 + ".example", 25)), Unreachable)
+        assert isinstance(await send(opened, Hop("a" * 64 + ".example", 25)), Unreachable)
 
 
 @pytest.mark.parametrize("manner", [{}, IN_TURN], ids=["pipelined", "in turn"])
@@ -295,7 +297,7 @@ async def test_a_refusal_stands_where_the_rest_makes_no_sense(script: Script) ->
 @pytest.mark.parametrize("manner", [{}, IN_TURN], ids=["pipelined", "in turn"])
 async def test_who_leaves_before_the_message_sends_no_final_dot(manner: Script) -> None:
     async with serving(manner) as server, pool() as opened:
-        async with opened.transaction(route(server)) as transaction:
+        async with opened.transaction([route(server)]) as transaction:
             await transaction.envelope(ANN)
         await server.visits[0].end()
         assert server.visits[0].unfinished == b""
@@ -306,7 +308,7 @@ async def test_who_leaves_before_the_message_sends_no_final_dot(manner: Script) 
 async def test_a_message_needs_an_envelope() -> None:
     async with serving() as server, pool() as opened:
         with pytest.raises(RuntimeError):
-            async with opened.transaction(route(server)) as transaction:
+            async with opened.transaction([route(server)]) as transaction:
                 await transaction.message(CONTENT, inf)
 
 

@@ -98,8 +98,7 @@ async def site(name: str) -> AsyncIterator[Site]:
 def _settings(folder: Path) -> dict[str, str]:
     return {
         "TRACEPOST_BOUNCE_DOMAIN": net.RETURN_DOMAIN,
-        "TRACEPOST_SENDER_RELAY_HOST": net.SERVER,
-        "TRACEPOST_SENDER_RELAY_PORT": "25",
+        "TRACEPOST_SENDER_RELAYS": f"{net.SERVER}:25",
         "TRACEPOST_SENDER_HOSTNAME": "app.tickets.example",
         "TRACEPOST_SENDER_DKIM_KEYS": key_files(folder, KEYS),
         "TRACEPOST_SENDER_FEEDBACK_ID": "",

@@ -18,8 +18,13 @@ SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 PURE = {
     *("sender.compose", "sender.copies", "sender.fields", "sender.parts", "sender.outcome", "sender.apps"),
     *("sender.entities", "sender.parameters", "sender.dkim"),
-    *("sender.lanes", "sender.pacing", "sender.routes"),
-    *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
+    *("sender.lanes", "sender.pacing"),
+    "sender.routing",
+    *(
+        f"sender.routing.{room}"
+        for room in (*("cache", "hops", "mx", "named", "reach", "relays", "rests", "routes", "security", "sts"),)
+    ),
+    *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content", "sender.smtp.auth"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     *("sender.listing", "sender.operating"),
     *("pixel.answers", "pixel.limit", "pixel.opens", "pixel.places", "pixel.records", "pixel.verdict"),
@@ -62,8 +67,10 @@ ADAPTERS = {
         "sender.stock",
         "sender.places",
         "sender.smtp",
+        "sender.exchanges",
         "sender.suppression_store",
         "sender.control_store",
+        "sender.policy_store",
     ),
     *("pixel.http1", "pixel.spool", "pixel.sums"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers"),

@@ -20,12 +20,13 @@ from sender.outcome import (
     Result,
     Suppressed,
     Unreachable,
+    Unroutable,
     Unsendable,
     decide,
     is_final,
 )
 from tests.unit.samples import MESSAGE, NOON, modest, sample
-from tracepost.bounces.classify import Stage
+from tracepost.bounces.classify import Cause, Stage
 from tracepost.events import Bounced, Data, Deferred, Delivered, Rejected, encode
 
 WAITS = (1.0, 5.0, 30.0)
@@ -51,6 +52,7 @@ results = st.one_of(
         remote=st.just(REMOTE),
     ),
     st.builds(Unreachable, reason=st.text(max_size=20), remote=st.just(REMOTE)),
+    st.builds(Unroutable, st.text(max_size=20), st.just(Cause("hard", "bad_domain", "no-such-domain")), st.booleans()),
     st.builds(Lost, reason=st.text(max_size=20), remote=st.just(REMOTE)),
     st.just(SUPPRESSED),
     st.just(Expired()),
@@ -113,6 +115,29 @@ def test_no_session_is_tried_again() -> None:
     assert isinstance(outcome.data, Deferred)
     assert fields(outcome.data, "category", "smtp_code", "diagnostic") == ("network", None, REFUSED.reason)
     assert not outcome.outcome_unknown
+
+
+def test_no_tls_and_no_login_are_not_the_networks_fault() -> None:
+    result = Unreachable("no session: expired", REMOTE, met=False, category="tls_required", rule="no-tls")
+    data = decide(result, FIRST, NOON).data
+    assert isinstance(data, Deferred)
+    assert fields(data, "bounce_class", "category", "rule") == ("soft", "tls_required", "no-tls")
+
+
+def test_a_domain_that_takes_no_mail_bounces_at_once() -> None:
+    result = Unroutable("5.1.10 not sent: null MX", Cause("hard", "null_mx", "null-mx"), lasting=True)
+    outcome = decide(result, FIRST, NOON)
+    assert (outcome.state, type(outcome.data)) == ("done", Bounced)
+    assert fields(outcome.data, "bounce_class", "category", "rule") == ("hard", "null_mx", "null-mx")
+    assert fields(outcome.data, "enhanced_code", "remote_mta", "diagnostic") == ("5.1.10", None, result.reason)
+    assert not is_final(result)
+
+
+def test_trouble_with_dns_is_tried_again() -> None:
+    result = Unroutable("4.4.3 not sent: SERVFAIL", Cause("soft", "dns_temporary", "dns-trouble"), lasting=False)
+    outcome = decide(result, FIRST, NOON)
+    assert (outcome.state, type(outcome.data)) == ("waiting", Deferred)
+    assert fields(outcome.data, "category", "enhanced_code") == ("dns_temporary", "4.4.3")
 
 
 @pytest.mark.parametrize("code", [-1, 0, 199, 200, 250, 300, 354, 399, 400, 421, 499, 600])
@@ -294,11 +319,11 @@ def is_doubtful(result: Result) -> bool:
 
 @modest
 @given(results, attempts)
-def test_only_a_server_that_was_told_the_recipient_can_call_it_dead(result: Result, attempt: Attempt) -> None:
+def test_only_dns_and_a_server_that_was_told_the_recipient_can_call_it_dead(result: Result, attempt: Attempt) -> None:
     data = decide(result, attempt, NOON).data
     if isinstance(data, Bounced | Deferred) and data.bounce_class in {"hard", "spam"}:
-        assert isinstance(result, Reply)
-        assert result.stage in {"rcpt", "data"}
+        assert isinstance(result, Reply | Unroutable)
+        assert isinstance(result, Unroutable) or result.stage in {"rcpt", "data"}
 
 
 @modest

@@ -8,9 +8,20 @@ from dataclasses import replace
 
 import pytest
 
-from sender.outcome import Expired, GivenUp, Lost, Reply, Result, Suppressed, Unreachable, Unsendable
+from sender.outcome import (
+    Expired,
+    GivenUp,
+    Lost,
+    Reply,
+    Result,
+    Suppressed,
+    Unreachable,
+    Unroutable,
+    Unsendable,
+)
 from sender.pacing import Felt, Pace, PaceLimits, Pacer, felt
 from tests.unit.samples import NOON
+from tracepost.bounces.classify import Cause
 from tracepost.events import Rejected
 
 A, B = "a.example", "b.example"
@@ -63,6 +74,19 @@ def pace(pacer: Pacer, now: float, destination: str = A) -> Pace:
 )
 def test_what_a_result_says_of_its_destination(result: Result, says: Felt) -> None:
     assert felt(result) == says
+
+
+def test_a_relay_that_is_away_says_nothing_of_the_destination() -> None:
+    no_session = Unreachable("no session: Connection refused", "relay.test:25", met=False)
+    assert felt(no_session) == "away"
+    assert felt(no_session, relayed=True) == "other"
+    assert felt(replace(no_session, met=True), relayed=True) == "away"
+    assert felt(Reply("connect", 421, "busy", "relay.test:25"), relayed=True) == "slow_down"
+
+
+def test_a_domain_whose_dns_is_in_trouble_rests_and_a_dead_one_need_not() -> None:
+    assert felt(Unroutable("-", Cause("soft", "dns_temporary", "dns-trouble"), lasting=False)) == "away"
+    assert felt(Unroutable("-", Cause("hard", "null_mx", "null-mx"), lasting=True)) == "other"
 
 
 def test_a_destination_starts_with_the_initial_number() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -10,8 +11,13 @@ import pytest
 from sender.lanes import Lane
 from sender.pacing import PaceLimits, Pacer
 from sender.places import BELIEVED_SECONDS, Looks, Places
+from sender.routing.hops import Hop
+from sender.routing.reach import Reach
+from sender.routing.rests import Rests
+from sender.routing.routes import Relays, Routes
 
 FAST, SLOW = "fast.test", "slow.test"
+RELAY = Hop("relay.test", 25)
 NO_TIME, SOME_TIME = 0.0, 5.0
 
 
@@ -21,7 +27,9 @@ class Desk:
     def __init__(self, concurrency: int = 8, room: int = 4) -> None:
         self.arrived = asyncio.Event()
         pacer = Pacer(PaceLimits(initial=room, cap=room))
-        self.places = Places(pacer, concurrency, room, self.arrived)
+        self.rests = Rests()
+        reach = Reach(Routes(Relays((RELAY,)), {}), self.rests)
+        self.places = Places(pacer, reach, concurrency, room, self.arrived)
 
     def look(self, found: Iterable[str] = (), *, at_all: bool = True, lane: Lane = "normal") -> None:
         """A look into the queue."""
@@ -135,3 +143,14 @@ async def test_a_destination_that_stands_still_is_not_waited_for(desk: Desk) -> 
     assert await desk.claim(*[SLOW] * 4) == [True] * 4
     async with asyncio.timeout(SOME_TIME / 2):
         assert await desk.claim(SLOW, FAST, seconds=SOME_TIME) == [False, True]
+
+
+async def test_while_the_relay_is_away_nobody_begins_and_then_one_does(desk: Desk) -> None:
+    desk.look()
+    desk.rests.away(RELAY, time.monotonic() + 100)
+    assert await desk.claim(FAST, SLOW) == [False, False]
+    desk.look()  # which can see nothing
+    desk.rests.well(RELAY)
+    assert await desk.claim(FAST) == [True]  # by the look before
+    desk.rests.away(RELAY, time.monotonic() - 100)
+    assert await desk.claim("a.test", "b.test", "c.test") == [True, False, False]

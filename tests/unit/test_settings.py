@@ -322,3 +322,61 @@ def test_origins_are_written_as_browsers_send_them(environment: Set) -> None:
 def test_a_view_token_lives_a_quarter_of_an_hour_to_a_day(environment: Set, minutes: str) -> None:
     environment(DATABASE_URL=DATABASE, VIEW_MINUTES=minutes)
     assert "VIEW_MINUTES" in explained(StatusStoreSettings)
+
+
+def test_mail_goes_to_the_local_server_where_nothing_is_said(environment: Set) -> None:
+    required(environment)
+    found = SenderSettings()
+    assert [str(each) for each in found.relays] == ["smtp://127.0.0.1:25"]
+    assert found.us().is_at(["127.0.0.1"])
+    assert found.us().is_at(["::1"])
+
+
+def test_relays_and_routes_are_printed_as_they_are_written(environment: Set, tmp_path: Path) -> None:
+    required(environment)
+    (tmp_path / "logins").write_text("mail.example.org ann:secret\n")
+    environment(
+        SENDER_RELAYS="smtps://mail.example.org, smtp+starttls://b.example:26",
+        SENDER_ROUTES="example.com=mx, Example.NET=[::1]:25",
+        SENDER_RELAY_LOGINS_FILE=str(tmp_path / "logins"),
+        SENDER_NAME_SERVERS="192.0.2.53",
+    )
+    told = printable(SenderSettings()).splitlines()
+    assert "TRACEPOST_SENDER_RELAYS=smtps://mail.example.org:465,smtp+starttls://b.example:26" in told
+    assert "TRACEPOST_SENDER_ROUTES=example.com=mx,example.net=smtp://[::1]:25" in told
+    assert "TRACEPOST_SENDER_NAME_SERVERS=192.0.2.53:53" in told
+    assert "TRACEPOST_SENDER_RELAY_LOGINS=**********" in told
+    found = SenderSettings().routing().default
+    assert found is not None
+    assert [hop.login and hop.login.password for hop in found.hops] == ["secret", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("RELAYS", "mail.example.org:0", "is no relay; write it as mail.example.org:25, smtp+starttls://"),
+        ("RELAYS", "", "RELAYS: "),
+        ("RELAYS", "mx, a.test", "RELAYS: mail goes either to relays or to the servers in DNS"),
+        ("ROUTES", "a.test", "is no route; write it as example.org=<relay>"),
+        (
+            "RELAY_LOGINS",
+            "127.0.0.1 ann:secret",
+            "would go without TLS; write the relay as smtp+starttls://127.0.0.1:25",
+        ),
+        ("RELAY_LOGINS", "other.test ann:secret", "RELAY_LOGINS: other.test is no relay"),
+        ("RELAY_LOGINS", "secret", "RELAY_LOGINS: line 1 is no login"),
+        ("REQUIRE_TLS", "a b", "'a b' is no domain"),
+        ("OWN_SERVERS", "127.0.0.0/99", "OWN_SERVERS: '127.0.0.0/99' is no domain"),
+        ("NAME_SERVERS", "dns.test", "is no name server; write it as 192.0.2.53"),
+        ("CA_FILE", "/nowhere/ca.pem", "/nowhere/ca.pem is no file of certificates in PEM: No such file"),
+        ("CA_FILE", __file__, "is no file of certificates in PEM"),
+        ("DNS_TIMEOUT", "0", "DNS_TIMEOUT: "),
+        ("MX_PORT", "0", "MX_PORT: "),
+    ],
+)
+def test_routing_that_cannot_be_is_explained(environment: Set, name: str, value: str, words: str) -> None:
+    required(environment)
+    environment(**{f"SENDER_{name}": value})
+    told = explained(SenderSettings)
+    assert words in told
+    assert "secret" not in told

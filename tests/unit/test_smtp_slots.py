@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sender.routes import Route
+from sender.routing.hops import Hop
 from sender.smtp.slots import Slots
 
-ROUTES = [Route(name, 25) for name in "abcde"]
+ROUTES = [Hop(name, 25) for name in "abcde"]
 A, B, C, *_ = ROUTES
 
 
@@ -33,7 +33,7 @@ class Users:
         await settled()
 
     async def _use(self, name: str) -> None:
-        await self.slots.acquire(Route(name[0], 25))
+        await self.slots.acquire(Hop(name[0], 25))
         self.served.append(name)
 
 
@@ -105,7 +105,7 @@ class Crowd:
 
     def __init__(self, random: Random, connections: int, overall: int) -> None:
         self.random, self.slots, self.most = random, Slots(connections, overall), (connections, overall)
-        self.held: Counter[Route] = Counter()
+        self.held: Counter[Hop] = Counter()
         self.waiting: dict[asyncio.Task[None], None] = {}
         self.steps: list[Callable[[], None]] = [self.come, self.come, self.leave, self.give_up]
 
@@ -114,7 +114,7 @@ class Crowd:
         self.waiting[task] = None
         task.add_done_callback(self.waiting.pop)
 
-    async def _wait(self, route: Route) -> None:
+    async def _wait(self, route: Hop) -> None:
         await self.slots.acquire(route)
         self.held[route] += 1
 

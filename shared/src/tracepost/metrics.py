@@ -20,6 +20,16 @@ ATTEMPTS = Counter(
     "tracepost_smtp_attempts_total", "Delivery attempts by outcome and bounce class", ["outcome", "bounce_class"]
 )
 SMTP_SECONDS = Histogram("tracepost_smtp_session_seconds", "From connecting to the outcome of one attempt")
+SMTP_SESSIONS = Counter(
+    "tracepost_smtp_sessions_total",
+    "Sessions with mail servers, by TLS (fallback: offered, but it failed), or why there was none",
+    ["result"],
+)
+SERVERS_RESTING = Gauge("tracepost_smtp_servers_resting", "Mail servers that could not be reached when last tried")
+DNS_ANSWERS = Counter(
+    "tracepost_dns_answers_total", "Answers of the name servers, not those of our cache", ["type", "result"]
+)
+STS_POLICIES = Counter("tracepost_sts_policies_total", "Looks at the MTA-STS policies of domains", ["result"])
 OUTBOX_OLDEST = Gauge("tracepost_outbox_oldest_seconds", "Age of the oldest event not yet published")
 QUEUED = Gauge("tracepost_queue_deliveries", "Deliveries that are not done", ["lane", "state"])
 OLDEST_READY = Gauge(

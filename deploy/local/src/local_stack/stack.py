@@ -87,7 +87,7 @@ class Stack:
             "status-store": self.query_url,
             "sender": self.sender_url,
             **{f"{service} admin": self.admin_url(service) for service in SERVICES},
-            "simulator (SMTP)": f"{HOST}:{self.environment['TRACEPOST_SENDER_RELAY_PORT']}",
+            "simulator (SMTP)": self.environment["TRACEPOST_SENDER_RELAYS"],
             "simulator (mailbox)": self.mailbox_url,
         }
 
@@ -162,7 +162,7 @@ def _environment(where: Servers, folder: Path) -> dict[str, str]:
         "SENDER_API",
         "STATUS_STORE_API",
     ]
-    ports += ["PIXEL", "BOUNCE_INGEST_SMTP", "SENDER_RELAY"]
+    ports += ["PIXEL", "BOUNCE_INGEST_SMTP"]
     chosen = {f"TRACEPOST_{name}_PORT": str(free_port()) for name in ports}
     console = f"http://{HOST}:{chosen['TRACEPOST_STATUS_STORE_API_PORT']}"
     return chosen | {
@@ -173,6 +173,7 @@ def _environment(where: Servers, folder: Path) -> dict[str, str]:
         "TRACEPOST_BOUNCE_DOMAIN": BOUNCE_DOMAIN,
         "TRACEPOST_SENDER_DATABASE_URL": f"{where.postgres_url}/sender",
         "TRACEPOST_STATUS_STORE_DATABASE_URL": f"{where.postgres_url}/status",
+        "TRACEPOST_SENDER_RELAYS": f"{HOST}:{free_port()}",
         "TRACEPOST_SENDER_PIXEL_URL": f"http://{HOST}:{chosen['TRACEPOST_PIXEL_PORT']}",
         "TRACEPOST_PIXEL_SPOOL": str(folder / "spool"),
         "TRACEPOST_SENDER_RETRY_MINUTES": RETRY_MINUTES,
@@ -193,7 +194,7 @@ def _token_keys(file: Path) -> str:
 
 async def _start_simulator(stack: Stack, folder: Path, processes: AsyncExitStack) -> None:
     env = stack.environment
-    port = env["TRACEPOST_SENDER_RELAY_PORT"]
+    _, _, port = env["TRACEPOST_SENDER_RELAYS"].rpartition(":")
     back = f"{HOST}:{env['TRACEPOST_BOUNCE_INGEST_SMTP_PORT']}"
     argv = [sys.executable, "-m", "local_stack", "simulator", "--port", port, "--returns-to", back]
     argv += ["--http-port", env["SIMULATOR_HTTP_PORT"]]

@@ -27,9 +27,12 @@ from sender.apps import Apps
 from sender.attempt import Sending, attempt
 from sender.control_store import Control
 from sender.door import Door
+from sender.exchanges import Exchanges, Means, NoNameServers, Resolver, fetching
 from sender.pacing import PaceLimits, Pacer
 from sender.places import Places
-from sender.routes import Routes
+from sender.policy_store import PolicyStore
+from sender.routing.reach import Reach
+from sender.routing.rests import Rests
 from sender.settings import SenderSettings
 from sender.store import Queue
 from sender.suppression_store import Suppressions
@@ -37,7 +40,7 @@ from tracepost import http, postgres, topology
 from tracepost.batches import Batches
 from tracepost.broker import EVENTS, consuming, publishing
 from tracepost.partitions import OutOfMonths
-from tracepost.runner import Checks, background
+from tracepost.runner import Checks, Unavailable, background
 
 SIGNED_AT_ONCE = 32  # the first of them waits for the last
 REQUESTS_AT_ONCE = 16  # they may be large, and three times as many are held
@@ -50,11 +53,15 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     amqp = settings.amqp_url.get_secret_value()
     arrived, recorded = asyncio.Event(), asyncio.Event()
     limits = smtp.Limits(settings.route_connections, settings.concurrency, settings.idle_seconds, settings.reuse)
-    routes = Routes(smtp.Route(settings.relay_host, settings.relay_port), settings.routes)
+    opener = smtp.Opener(
+        settings.hostname, smtp.Timeouts().at_most(settings.relay_timeout), smtp.contexts(settings.ca_file)
+    )
+    routes, rests, resolver = settings.routing(), Rests(), _resolver(settings)
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
-        smtp.pooling(settings.hostname, limits, smtp.Timeouts().at_most(settings.relay_timeout)) as connections,
+        fetching(resolver, opener.contexts.verified, PolicyStore(pool)) as policies,
+        smtp.pooling(opener, limits, rests) as connections,
     ):
         await housekeeping.begin(pool, settings.retention_months)
         queue = Queue(pool, timedelta(seconds=settings.lease_seconds), timedelta(seconds=settings.doubt_seconds))
@@ -65,6 +72,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             keyring,
             connections,
             routes,
+            Exchanges(resolver, policies, Means(settings.us(), settings.require_tls, settings.mx_port, settings.ipv6)),
             settings,
             settings.dkim(),
             Batches(signing.sign, (), most=SIGNED_AT_ONCE),
@@ -73,9 +81,8 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             Batches(queue.settle, postgres.TRANSIENT, turn),
             recorded,
         )
-        # Rests are short: when the relay is away all destinations rest, and are wanted soon after it is back.
         pacer = Pacer(PaceLimits(settings.first_attempts, settings.most_attempts, rest=5.0, longest_rest=60.0))
-        places = Places(pacer, settings.concurrency, settings.first_attempts, arrived)
+        places = Places(pacer, Reach(routes, rests), settings.concurrency, settings.first_attempts, arrived)
         desk = deliver.Desk(queue, places, settings, partial(attempt, sending), arrived)
         take = partial(
             intake.take, intake.Intake(queue, publisher, keyring, settings, places, desk.begin, arrived, recorded)
@@ -108,3 +115,10 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
                 checks[part.name] = part.check
             yield
         await outbox.flush(queue, publisher)
+
+
+def _resolver(settings: SenderSettings) -> Resolver:
+    try:
+        return Resolver(settings.name_servers, settings.dns_timeout)
+    except NoNameServers as error:
+        raise Unavailable(f"{error}; set NAME_SERVERS") from None

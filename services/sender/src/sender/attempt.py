@@ -17,9 +17,22 @@ from sender import smtp
 from sender.compose import Prepared, prepare
 from sender.copies import feedback_id, links
 from sender.dkim import Unsigned
-from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
+from sender.exchanges import Exchanges
+from sender.outcome import (
+    Attempt,
+    Expired,
+    Lost,
+    Outcome,
+    Result,
+    Suppressed,
+    Unroutable,
+    Unsendable,
+    decide,
+    is_final,
+)
 from sender.pacing import Felt, felt
-from sender.routes import Routes
+from sender.routing.hops import Hop
+from sender.routing.routes import Routes
 from sender.settings import SenderSettings
 from sender.store import Leased, Message, Queue, Settlement
 from tracepost import clock, crash, metrics, requests
@@ -47,6 +60,7 @@ class Sending:
     keyring: Keyring
     pool: smtp.Pool
     routes: Routes
+    exchanges: Exchanges
     settings: SenderSettings
     dkim: Mapping[str, Sequence[Key]]
     signatures: Batches[Unsigned, bytes]
@@ -75,25 +89,28 @@ async def attempt(work: Sending, leased: Leased) -> Felt:
     if result is not None:
         await _record(work, leased, result)
     metrics.SMTP_SECONDS.observe(time.monotonic() - started)
-    return felt(result) if result is not None else "other"
+    is_relayed = work.routes.to(leased.destination) is not None
+    return felt(result, relayed=is_relayed) if result is not None else "other"
 
 
 async def _result(work: Sending, leased: Leased) -> Result | None:
     """What became of the attempt; None when it is no longer ours."""
-    route = work.routes.to(leased.destination)
     if leased.in_doubt:
-        return Lost("no reply to the final dot was recorded", route.name, ours=True)
+        return Lost("no reply to the final dot was recorded", leased.destination, ours=True)
     if datetime.now(UTC) > leased.expires_at:
         return Expired()
     if leased.suppressed:
         return Suppressed(leased.suppressed)
+    hops = await _hops(work, leased.destination)
+    if isinstance(hops, Unroutable):
+        return hops
     try:
         envelope, message = await _copy(work, leased)
     except Exception as error:  # whatever it is, the next attempt would meet it again
         log.exception("cannot compose", message_id=leased.message_id)
         return Unsendable(repr(error))
     try:
-        async with work.pool.transaction(route) as transaction:
+        async with work.pool.transaction(hops) as transaction:
             await transaction.envelope(envelope)
             crash.point("sender.before-doubt")
             # Who stalls for longer finds the delivery taken over: a fence guards the row, but not the socket.
@@ -105,6 +122,11 @@ async def _result(work: Sending, leased: Leased) -> Result | None:
         return error.result
     # The last look said no: suppressed meanwhile, or cancelled, or taken over by another sender.
     return await _suppressed(work, leased)
+
+
+async def _hops(work: Sending, destination: str) -> Sequence[Hop] | Unroutable:
+    relays = work.routes.to(destination)
+    return relays.order() if relays else await work.exchanges.to(destination)
 
 
 async def _suppressed(work: Sending, leased: Leased) -> Suppressed | None:

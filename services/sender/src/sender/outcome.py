@@ -29,11 +29,26 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Unroutable:
+    """There is no server to go to, so far as DNS and policies tell; `lasting` if it is so for good."""
+
+    reason: str
+    cause: Cause
+    lasting: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Unreachable:
-    """No session, or one that was lost before the message could have been taken."""
+    """No session, or one that was lost before the message could have been taken; `met`: there was one.
+
+    `category` and `rule` say why there was none, where it is not the network.
+    """
 
     reason: str
     remote: str
+    met: bool = True
+    category: str = "network"
+    rule: str = "no-session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +87,7 @@ class GivenUp:
     reason: str
 
 
-Result = Reply | Unreachable | Lost | Suppressed | Expired | Unsendable | GivenUp
+Result = Reply | Unroutable | Unreachable | Lost | Suppressed | Expired | Unsendable | GivenUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,19 +126,17 @@ def decide(result: Result, attempt: Attempt, now: datetime) -> Outcome:
     match result:
         case Suppressed(evidence):
             return Outcome("done", evidence, said=attempt.said)
-        case Unsendable(reason):
-            return _ended(attempt, reason, category="system", rule="unsendable")
-        case Expired():
-            return _ended(attempt, "the request expired before the next attempt", rule="expired")
-        case GivenUp(by, reason):
-            return _ended(attempt, f"given up by {by}: {reason}", rule="given-up", origin="api")
+        case Unsendable() | Expired() | GivenUp():
+            return _ended(attempt, result)
+        case Unroutable(lasting=True):
+            return _bounced(_refusal(result, attempt))
         case Reply(stage="data", code=code) if 200 <= code < 300:
             return Outcome("done", _delivered(result, attempt))
         case Reply(code=code) if 500 <= code < 600:
             return _bounced(_refusal(result, attempt))
         case Reply(stage="data", code=code) if not 400 <= code < 500:
             return _unknown(result, attempt, now)  # no SMTP: the message may have been taken all the same
-        case Reply() | Unreachable():
+        case Reply() | Unroutable() | Unreachable():
             return _again(_refusal(result, attempt), attempt, now)
         case Lost():
             return _unknown(result, attempt, now)
@@ -134,7 +147,7 @@ def is_final(result: Result) -> bool:
     match result:
         case Reply(stage="data", code=code):
             return 200 <= code < 300 or 500 <= code < 600
-        case Reply() | Unreachable() | Lost() | Suppressed() | Expired() | Unsendable() | GivenUp():
+        case Reply() | Unroutable() | Unreachable() | Lost() | Suppressed() | Expired() | Unsendable() | GivenUp():
             return False
 
 
@@ -180,8 +193,15 @@ def _said(data: Refusal) -> str:
     return f"{data.smtp_code or ''} {data.diagnostic}".strip()[:_LONGEST_SAID]
 
 
-def _ended(attempt: Attempt, reason: str, **fields: str) -> Outcome:
+def _ended(attempt: Attempt, result: Unsendable | Expired | GivenUp) -> Outcome:
     """Ended by us; the last refusal is told too, because it says why this was still not done."""
+    match result:
+        case Unsendable(reason):
+            fields = {"category": "system", "rule": "unsendable"}
+        case Expired():
+            reason, fields = "the request expired before the next attempt", {"rule": "expired"}
+        case GivenUp(by, why):
+            reason, fields = f"given up by {by}: {why}", {"rule": "given-up", "origin": "api"}
     told = {
         "attempt": attempt.number,
         "diagnostic": f"{reason}; the last refusal: {attempt.said}" if attempt.said else reason,
@@ -208,10 +228,10 @@ def _delivered(reply: Reply, attempt: Attempt) -> Delivered:
     )
 
 
-def _refusal(result: Reply | Unreachable | Lost, attempt: Attempt) -> _Fields:
+def _refusal(result: Reply | Unroutable | Unreachable | Lost, attempt: Attempt) -> _Fields:
     told = {
         "attempt": attempt.number,
-        "remote_mta": result.remote,
+        "remote_mta": None if isinstance(result, Unroutable) else result.remote,
         "origin": "smtp",
         "outcome_unknown": attempt.outcome_unknown,
     }
@@ -220,7 +240,9 @@ def _refusal(result: Reply | Unreachable | Lost, attempt: Attempt) -> _Fields:
             known = code if 200 <= code <= 599 else None  # what is no SMTP reply has no code
             words = {"smtp_code": known, "enhanced_code": codes(text)[1], "diagnostic": text}
             return told | words | asdict(cause(result))
-        case Unreachable(reason):
-            return told | {"diagnostic": reason, "bounce_class": "soft", "category": "network", "rule": "no-session"}
+        case Unroutable(reason, why):
+            return told | {"enhanced_code": codes(reason)[1], "diagnostic": reason} | asdict(why)
+        case Unreachable(reason, category=category, rule=rule):
+            return told | {"diagnostic": reason, "bounce_class": "soft", "category": category, "rule": rule}
         case Lost(reason):
             return told | {"diagnostic": reason, "bounce_class": "soft", "category": "network", "rule": "no-reply"}

@@ -8,7 +8,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from sender.outcome import Expired, GivenUp, Lost, Reply, Result, Suppressed, Unreachable, Unsendable, cause
+from sender.outcome import (
+    Expired,
+    GivenUp,
+    Lost,
+    Reply,
+    Result,
+    Suppressed,
+    Unreachable,
+    Unroutable,
+    Unsendable,
+    cause,
+)
 
 Felt = Literal["well", "slow_down", "away", "other"]
 """What an attempt says of its destination: it takes mail, it asks for less, it cannot be had, or nothing."""
@@ -79,8 +90,8 @@ class _State:
     why: Why | None = None
 
 
-def felt(result: Result) -> Felt:
-    """What an attempt's result says of its destination."""
+def felt(result: Result, *, relayed: bool = False) -> Felt:
+    """What an attempt's result says of its destination; `relayed`: what says no is not the destination itself."""
     match result:
         case Reply(code=code) if 200 <= code < 300:
             return "well"
@@ -88,9 +99,11 @@ def felt(result: Result) -> Felt:
             category = cause(result).category
             is_busy = category in {"rate", "overloaded"} or (code == 421 and category != "greylisted")
             return "slow_down" if is_busy else "other"
-        case Unreachable() | Lost(ours=False):
+        case Unreachable(met=False) if relayed:
+            return "other"
+        case Unreachable() | Lost(ours=False) | Unroutable(lasting=False):
             return "away"
-        case Lost() | Suppressed() | Expired() | Unsendable() | GivenUp():
+        case Unroutable() | Lost() | Suppressed() | Expired() | Unsendable() | GivenUp():
             return "other"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from sender import lanes
 from sender.lanes import Lane
 from sender.pacing import Felt, Pacer, Room
+from sender.routing.reach import Reach
 
 BELIEVED_SECONDS = 2.0  # a look that found nothing ready: others make deliveries ready too
 SOON_SECONDS = 0.01  # in which half of the places asked for must fall free, to be worth waiting for
@@ -67,8 +68,9 @@ class Places:
     `others` is the room of a destination that is not known; `arrived` is set when a look would let somebody begin.
     """
 
-    def __init__(self, pacer: Pacer, concurrency: int, others: int, arrived: asyncio.Event) -> None:
-        self._pacer, self._concurrency, self._others, self._arrived = pacer, concurrency, others, arrived
+    def __init__(self, pacer: Pacer, reach: Reach, concurrency: int, others: int, arrived: asyncio.Event) -> None:
+        self._pacer, self._reach, self._arrived = pacer, reach, arrived
+        self._concurrency, self._others = concurrency, others
         self._taken: Counter[Lane] = Counter()
         self._at: Counter[str] = Counter()
         self._looks: dict[Lane, Looks] = {"normal": Looks(), "bulk": Looks()}
@@ -77,18 +79,21 @@ class Places:
 
     def slots(self) -> lanes.Slots:
         """How many attempts may begin now, wherever they go."""
-        return lanes.free(self._concurrency, self._taken["normal"], self._taken["bulk"])
+        free = lanes.free(self._concurrency, self._taken["normal"], self._taken["bulk"])
+        return self._reach.slots(free, time.monotonic())
 
     def room(self) -> Room:
         """How many may begin now, by destination."""
         now = time.monotonic()
         # Those that were given more than at first are known by what is under way to them.
         known = {each: self._pacer.free(each, now) for each in self._at} | dict(self._pacer.room(now))
-        return Room(self._pacer.closed(now), known, self._others)
+        return self._reach.room(Room(self._pacer.closed(now), known, self._others), now)
 
     def begin(self, lane: Lane, destination: str) -> None:
         """An attempt begins."""
-        self._pacer.begin(destination, time.monotonic())
+        now = time.monotonic()
+        self._pacer.begin(destination, now)
+        self._reach.begin(destination, now)
         self._taken[lane] += 1
         self._at[destination] += 1
 
@@ -115,7 +120,7 @@ class Places:
 
     def looked(self, lane: Lane, found: Collection[str], room: Room, *, at_all: bool) -> None:
         """A look into the queue found something ready for these; `at_all` if it left out only who had no room."""
-        if at_all:
+        if at_all and room.others > 0:
             unseen = {*room.closed, *(each for each, free in room.known.items() if free <= 0)}
             self._looks[lane].looked(found, unseen, time.monotonic())
         else:
@@ -143,7 +148,7 @@ class Places:
         return (
             self._looking
             or self._free(lane) < asked.total()
-            or any(self._pacer.free(each, now) < count for each, count in asked.items())
+            or any(self._room(each, now) < count for each, count in asked.items())
             or not all(self._looks[lane].is_clear(each, now) for each in asked)
         )
 
@@ -151,7 +156,7 @@ class Places:
         """Wait for half as many ends as places are asked for, or for a look that is needed; False: they do not come."""
         now = time.monotonic()
         unknown = [each for each in asked if not self._looks[lane].is_known(each, now)]
-        if not self._looking and any(self._pacer.free(each, now) for each in unknown):
+        if not self._looking and any(self._room(each, now) for each in unknown):
             self._arrived.set()
         wait = _Wait(asked, max(1, asked.total() // 2), for_look=bool(unknown) or self._looking)
         self._waits.add(wait)
@@ -165,11 +170,14 @@ class Places:
 
     def _claimed(self, lane: Lane, destination: str) -> bool:
         now = time.monotonic()
-        free = not self._looking and self._free(lane) and self._pacer.free(destination, now)
+        free = not self._looking and self._free(lane) and self._room(destination, now)
         if free and self._looks[lane].is_clear(destination, now):
             self.begin(lane, destination)
             return True
         return False
+
+    def _room(self, destination: str, now: float) -> int:
+        return self._reach.free(destination, self._pacer.free(destination, now), now)
 
     def _free(self, lane: Lane) -> int:
         slots = self.slots()

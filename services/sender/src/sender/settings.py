@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from sender import routes
-from sender.routes import Route
+from sender.routing import named, relays, routes
+from sender.routing.hops import Hop
+from sender.routing.mx import Us
+from sender.routing.named import NameServer
+from sender.routing.relays import Entry, Given
+from sender.routing.routes import Routes
 from tracepost import dkim_keys
 from tracepost.dkim_keys import Key, KeyFile
 from tracepost.events import Tracking
@@ -20,16 +26,25 @@ Minutes = Annotated[
 ]
 
 
-def _routes(told: object) -> object:
-    return told if isinstance(told, dict) else routes.read(parts(told))
+def _read(read: Callable[[list[str]], object], told: object) -> object:
+    """What a setting's parts are, by their own reader."""
+    return read(parts(told)) if isinstance(told, str) else told
 
 
-def _key_files(told: object) -> object:
-    return dkim_keys.read(parts(told)) if isinstance(told, str) else told
+def _checked_authorities(path: str) -> str:
+    try:
+        if path:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except OSError as error:  # ssl.SSLError is one too
+        raise ValueError(f"{path} is no file of certificates in PEM: {error.strerror or error}") from None
+    return path
 
 
-KeyFiles = Annotated[tuple[KeyFile, ...], BeforeValidator(_key_files)]
-RouteTable = Annotated[dict[str, Route], BeforeValidator(_routes)]
+KeyFiles = Annotated[tuple[KeyFile, ...], BeforeValidator(partial(_read, dkim_keys.read))]
+Relays = Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(partial(_read, relays.read))]
+RouteTable = Annotated[tuple[Entry, ...], BeforeValidator(partial(_read, relays.read_routes))]
+Domains = Annotated[tuple[str, ...], BeforeValidator(partial(_read, named.read_domains))]
+NameServers = Annotated[tuple[NameServer, ...], BeforeValidator(partial(_read, named.read_name_servers))]
 Names = Annotated[tuple[str, ...], BeforeValidator(parts)]
 
 
@@ -40,11 +55,25 @@ class SenderSettings(ApiSettings, DatabaseSettings):
 
     admin_port: Port = 9101
     api_port: Port = 8101
-    relay_host: str = Field("127.0.0.1", description="the mail server that takes our mail")
-    relay_port: Port = 25
-    routes: RouteTable = Field(
-        {}, description="destinations whose mail goes elsewhere: example.org=mail.example.org:25, …"
+    relays: Relays = Field(
+        (Hop("127.0.0.1", 25),),
+        description="servers that take our mail, the next where one is away: smtps://mail.example.org, …; or mx: none",
     )
+    share_relays: bool = Field(False, description="use them evenly, not one after the other")
+    relay_logins: SecretStr = Field(SecretStr(""), description="lines of: mail.example.org user:password")
+    routes: RouteTable = Field((), description="destinations whose mail goes elsewhere: example.org=<relay or mx>, …")
+    require_tls: Domains = Field((), description="by mx alone with verified TLS: example.org, …; or *")
+    ca_file: Annotated[str, AfterValidator(_checked_authorities)] = Field(
+        "", description="certificate authorities in PEM that are trusted besides the system's"
+    )
+    name_servers: NameServers = Field((), description="192.0.2.53, [2001:db8::53]:53, …; without any the system's")
+    dns_timeout: Seconds = Field(5.0, description="the longest wait for an answer of DNS")
+    ipv6: bool = Field(True, description="send over IPv6 too; turn it off where its address has no reverse name")
+    own_servers: Names = Field(
+        ("127.0.0.0/8", "::1", "0.0.0.0", "::"),  # noqa: S104 - what an MX may say
+        description="hosts and networks that are ourselves: an MX that names them is passed over",
+    )
+    mx_port: Annotated[int, Field(ge=1, le=65535)] = Field(25, description="of the servers in DNS; 25 but in tests")
     dkim_keys: KeyFiles = Field(
         (), description="who signs from when on: example.org:selector=/path/key.pem, example.org:next@2026-07-01=…"
     )
@@ -82,10 +111,26 @@ class SenderSettings(ApiSettings, DatabaseSettings):
             found.setdefault(each.domain, []).append(_key(each))
         return found
 
+    def routing(self) -> Routes:
+        """Who takes which mail; ValueError says what contradicts itself."""
+        try:
+            logins = relays.read_logins(self.relay_logins.get_secret_value())
+        except ValueError as error:
+            raise ValueError(f"RELAY_LOGINS: {error}") from None
+        return routes.table(self.relays, self.routes, logins, shared=self.share_relays)
+
+    def us(self) -> Us:
+        """What is ourselves; ValueError names what cannot be."""
+        try:
+            return named.read_us(self.own_servers, self.hostname)
+        except ValueError as error:
+            raise ValueError(f"OWN_SERVERS: {error}") from None
+
     def model_post_init(self, context: Any) -> None:
-        """Refuse keys that cannot sign when the settings are read, not when the first mail is sent."""
+        """Refuse what cannot be used when the settings are read, not when the first mail is sent."""
         super().model_post_init(context)
-        self.dkim()
+        for check in (self.dkim, self.routing, self.us):
+            check()
 
 
 def _key(file: KeyFile) -> Key:

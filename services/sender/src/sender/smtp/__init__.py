@@ -1,9 +1,22 @@
-"""Speaks SMTP to mail servers: transactions on pooled connections, with PIPELINING where it is offered."""
+"""Speaks SMTP to mail servers: transactions on pooled connections, with PIPELINING and TLS where they are offered."""
 
-from sender.routes import Route
+from sender.routing.hops import Hop
 from sender.smtp.commands import Envelope
+from sender.smtp.opening import Opener
 from sender.smtp.pool import Pool, Transaction, pooling
-from sender.smtp.session import Failed
-from sender.smtp.values import Limits, Timeouts
+from sender.smtp.tls import Contexts, contexts
+from sender.smtp.values import Failed, Limits, Timeouts
 
-__all__ = ["Envelope", "Failed", "Limits", "Pool", "Route", "Timeouts", "Transaction", "pooling"]
+__all__ = [
+    "Contexts",
+    "Envelope",
+    "Failed",
+    "Hop",
+    "Limits",
+    "Opener",
+    "Pool",
+    "Timeouts",
+    "Transaction",
+    "contexts",
+    "pooling",
+]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from typing import cast
 
-from sender.routes import Route
+from sender.routing.hops import Hop
 from sender.smtp.replies import Answer, Garbage, Parser
 
 MOST_UNREAD = 16  # answers; we never have more than four commands under way
@@ -17,6 +19,10 @@ class Broken(Exception):
 
 class Late(Broken):
     """What was waited for did not come in time."""
+
+
+class Insecure(Broken):
+    """TLS could not be agreed on."""
 
 
 class Connection(asyncio.Protocol):
@@ -70,6 +76,28 @@ class Connection(asyncio.Protocol):
             while self._blocked():
                 await self._news()
             self._deadline = None
+
+    async def secure(self, context: ssl.SSLContext, hostname: str, seconds: float) -> None:
+        """TLS from here on; raises Insecure without it, after which the connection is of no more use."""
+        loop, plain = self._loop, self._transport
+        try:
+            secured = await loop.start_tls(
+                plain, self, context, server_hostname=hostname, ssl_handshake_timeout=seconds
+            )
+        except (OSError, ValueError) as error:
+            self._fail(_insecure(error))
+        else:
+            self._transport = cast(asyncio.Transport, secured)
+            if self.agreed is None:
+                self._fail(_insecure("the server closed the connection"))
+        if self._failure:
+            raise self._failure
+
+    @property
+    def agreed(self) -> ssl.SSLObject | None:
+        """The TLS that was agreed on, if any."""
+        found = self._transport.get_extra_info("ssl_object")
+        return found if found is not None and found.version() else None
 
     def abort(self) -> None:
         """Close at once; what is not sent yet never will be."""
@@ -149,13 +177,23 @@ class Connection(asyncio.Protocol):
             self._waiter.set_result(None)
 
 
-async def connected(route: Route, seconds: float) -> Connection:
-    """A new connection; raises Broken when there is none to be had."""
+async def connected(hop: Hop, seconds: float, context: ssl.SSLContext | None = None) -> Connection:
+    """A new connection, with a `context` under TLS; raises Broken when there is none, Insecure when it has no TLS."""
+    loop, host, name = asyncio.get_running_loop(), hop.address or hop.host, hop.host if context else None
     try:
         async with asyncio.timeout(seconds):
-            _, connection = await asyncio.get_running_loop().create_connection(Connection, route.host, route.port)
+            _, connection = await loop.create_connection(Connection, host, hop.port, ssl=context, server_hostname=name)
     except TimeoutError:
         raise Late(f"there was no connection within {seconds:g} s") from None
+    except ssl.SSLError as error:
+        raise _insecure(error) from None
     except (OSError, ValueError) as error:  # a name that cannot be one is a ValueError
-        raise Broken(str(error)) from None
+        errno = getattr(error, "errno", None) or 0
+        raise Broken(os.strerror(errno) if errno > 0 else str(error)) from None
     return connection
+
+
+def _insecure(reason: Exception | str) -> Insecure:
+    """Of what the library says the words, without its own names and places in its source."""
+    words = getattr(reason, "verify_message", None) or getattr(reason, "reason", None) or str(reason)
+    return Insecure(f"the TLS handshake failed: {words or type(reason).__name__}")

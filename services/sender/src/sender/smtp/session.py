@@ -5,25 +5,18 @@ from __future__ import annotations
 from typing import Literal, NoReturn
 
 from sender.outcome import Lost, Reply, Unreachable
-from sender.routes import Route
+from sender.routing.hops import Hop
 from sender.smtp import commands, content
-from sender.smtp.connection import Broken, Connection, Late, connected
-from sender.smtp.replies import Answer, keywords
-from sender.smtp.values import Timeouts
+from sender.smtp.connection import Broken, Connection, Late
+from sender.smtp.greeting import Welcome
+from sender.smtp.replies import Answer
+from sender.smtp.values import Failed, Timeouts
 from tracepost import clock, crash
 from tracepost.bounces.classify import Stage
 
 CLOSING = 421  # the server closes the connection, whatever was asked (RFC 5321 3.8)
 GO_AHEAD = 354
 _STAGES: tuple[Stage, ...] = ("mail", "rcpt", "data")
-
-
-class Failed(Exception):
-    """The transaction ended without the message being accepted; carries why."""
-
-    def __init__(self, result: Reply | Unreachable | Lost) -> None:
-        super().__init__(str(result))
-        self.result = result
 
 
 class Stale(Exception):
@@ -33,13 +26,13 @@ class Stale(Exception):
 class Session:
     """Between transactions `usable` tells whether there may be another one."""
 
-    def __init__(self, connection: Connection, route: Route, timeouts: Timeouts) -> None:
-        self.route, self.transactions = route, 0
+    def __init__(self, connection: Connection, hop: Hop, timeouts: Timeouts, welcome: Welcome) -> None:
+        self.hop, self.transactions = hop, 0
         self._connection, self._timeouts = connection, timeouts
         self._seconds = timeouts.mail, timeouts.rcpt, timeouts.data
-        self._offered: dict[str, str] = {}
-        self._pipelining = False
-        self._state: Literal["ready", "to be reset", "busy", "taking"] = "busy"
+        self._offered, self._tls = welcome
+        self._pipelining = "PIPELINING" in self._offered
+        self._state: Literal["ready", "to be reset", "busy", "taking"] = "ready"
 
     @property
     def usable(self) -> bool:
@@ -49,23 +42,6 @@ class Session:
     def abort(self) -> None:
         """Close at once, without a final dot."""
         self._connection.abort()
-
-    async def greet(self, hostname: str) -> None:
-        """The greeting, and EHLO or else HELO; here TLS will start, before what was offered is believed."""
-        greeting = await self._answer("connect", self._timeouts.greeting)
-        if greeting.code != 220:
-            self._fail("connect", greeting)
-        self._heed("connect")
-        answer = await self._hello("EHLO", hostname)
-        if 500 <= answer.code < 600:
-            answer = await self._hello("HELO", hostname)
-        elif answer.code == 250:
-            self._offered = keywords(answer)
-            self._pipelining = "PIPELINING" in self._offered
-        if answer.code != 250:
-            self._fail("ehlo", answer)
-        self._heed("ehlo")
-        self._state = "ready"
 
     async def envelope(self, envelope: commands.Envelope) -> None:
         """MAIL, RCPT and DATA, in one write where the server allows; raises Failed, or Stale if a new one may do."""
@@ -101,7 +77,7 @@ class Session:
         try:
             answer = await self._connection.answer(self._timeouts.final_dot)
         except Broken as error:
-            raise Failed(Lost(f"the session was lost after the final dot: {error}", self.route.name)) from None
+            raise Failed(Lost(f"the session was lost after the final dot: {error}", self.hop.name)) from None
         crash.point("sender.final-dot-answered")
         return self._judged(answer)
 
@@ -135,7 +111,7 @@ class Session:
             return reply
         if not answer.refuses:
             words = f"the final dot was answered {answer.code} {answer.text}"
-            raise Failed(Lost(words, self.route.name))
+            raise Failed(Lost(words, self.hop.name))
         if answer.code != CLOSING:
             self._state = "to be reset"
         raise Failed(reply)
@@ -144,7 +120,7 @@ class Session:
         try:
             return commands.mail(envelope, self._offered), commands.rcpt(envelope, self._offered), b"DATA\r\n"
         except commands.Refused as refused:
-            raise Failed(Reply(refused.stage, refused.code, refused.text, self.route.name)) from None
+            raise Failed(Reply(refused.stage, refused.code, refused.text, self.hop.name)) from None
 
     async def _reset(self) -> None:
         if not self._pipelining:
@@ -175,15 +151,6 @@ class Session:
         if all(answer.code != CLOSING for answer in answers):
             self._state = "to be reset"
 
-    def _heed(self, stage: Stage) -> None:
-        """A server that speaks on unasked would answer the next command before it is given."""
-        if not self._connection.silent:
-            raise Failed(self._unreachable(stage, "the server speaks unasked"))
-
-    async def _hello(self, verb: str, hostname: str) -> Answer:
-        self._connection.write(f"{verb} {hostname}\r\n".encode())
-        return await self._answer("ehlo", self._timeouts.ehlo)
-
     async def _answer(self, stage: Stage, seconds: float) -> Answer:
         try:
             return await self._connection.answer(seconds)
@@ -201,22 +168,7 @@ class Session:
         raise Failed(self._unreachable(stage, f"the answer was {answer.code} {answer.text}"))
 
     def _reply(self, stage: Stage, answer: Answer) -> Reply:
-        return Reply(stage, answer.code, answer.text, self.route.name, self._connection.ip)
+        return Reply(stage, answer.code, answer.text, self.hop.name, self._connection.ip, self._tls)
 
     def _unreachable(self, stage: Stage, reason: str) -> Unreachable:
-        return Unreachable(f"the session was lost at {stage.upper()}: {reason}", self.route.name)
-
-
-async def opened(route: Route, hostname: str, timeouts: Timeouts) -> Session:
-    """A new connection, greeted; raises Failed when there is none to be had."""
-    try:
-        connection = await connected(route, timeouts.connect)
-    except Broken as error:
-        raise Failed(Unreachable(f"no session: {error}", route.name)) from None
-    session = Session(connection, route, timeouts)
-    try:
-        await session.greet(hostname)
-    except BaseException:
-        session.abort()
-        raise
-    return session
+        return Unreachable(f"the session was lost at {stage.upper()}: {reason}", self.hop.name)

@@ -1,13 +1,15 @@
-"""Where connections lead, how many there may be, and how long each answer is waited for; pure."""
+"""How many connections there may be, how long each answer is waited for, and how a transaction fails; pure."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from sender.outcome import Lost, Reply, Unreachable
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of `connections` per route and `overall`; one is closed after `idle` seconds of rest or so many `messages`."""
+    """Of `connections` per hop and `overall`; one is closed after `idle` seconds of rest or so many `messages`."""
 
     connections: int
     overall: int
@@ -22,6 +24,8 @@ class Timeouts:
     connect: float = 60.0
     greeting: float = 300.0
     ehlo: float = 300.0
+    starttls: float = 120.0
+    handshake: float = 60.0
     mail: float = 300.0
     rcpt: float = 300.0
     data: float = 120.0
@@ -34,3 +38,11 @@ class Timeouts:
     def at_most(self, seconds: float) -> Timeouts:
         """The same, with none longer than that."""
         return Timeouts(**{name: min(own, seconds) for name, own in asdict(self).items()})
+
+
+class Failed(Exception):
+    """The transaction ended without the message being accepted; carries why."""
+
+    def __init__(self, result: Reply | Unreachable | Lost) -> None:
+        super().__init__(str(result))
+        self.result = result

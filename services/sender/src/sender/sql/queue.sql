@@ -57,7 +57,7 @@ WITH RECURSIVE next AS (
 ), open AS (
     SELECT destination, coalesce(known.room, $7::int) AS room
     FROM next LEFT JOIN unnest($5::text[], $6::int[]) AS known (name, room) ON name = destination
-    WHERE destination IS NOT NULL AND destination <> ALL ($4::text[])
+    WHERE destination IS NOT NULL AND destination <> ALL ($4::text[]) AND coalesce(known.room, $7::int) > 0
         AND NOT EXISTS (SELECT FROM pauses WHERE pauses.destination = next.destination)
     LIMIT $8
 ), due AS (
