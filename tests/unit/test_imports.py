@@ -32,6 +32,14 @@ PURE = {
             *("vendor", "wording"),
         )
     ),
+    "bounce_ingest.webhooks",
+    *(
+        f"bounce_ingest.webhooks.{room}"
+        for room in (
+            *("amazon_ses", "causes", "fields", "mailgun", "mandrill", "place", "postmark", "replays", "sendgrid"),
+            *("signatures", "sns", "standard", "values"),
+        )
+    ),
     *(
         "status_store.fold",
         "status_store.standing",
@@ -62,7 +70,7 @@ ADAPTERS = {
         "sender.control_store",
     ),
     *("pixel.http1", "pixel.spool", "pixel.sums"),
-    *("bounce_ingest.smtp", "bounce_ingest.parsers"),
+    *("bounce_ingest.smtp", "bounce_ingest.parsers", "bounce_ingest.webhooks.certificates"),
     *("status_store.store", "status_store.queries", "status_store.logins"),
     *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }
@@ -74,7 +82,7 @@ MAY_IMPORT = {
     "handler": {"pure", "adapter", "settings"},
     "adapter": {"pure", "settings"},
     "pure": {"pure"},
-    "settings": {"pure"},
+    "settings": {"pure", "settings"},
 }
 
 IO = {

@@ -41,6 +41,13 @@ PARSED = Counter("tracepost_parsed_mails_total", "Returned mails that a parser a
 PARSERS = Gauge("tracepost_parsers", "Parser processes that are ready")
 PARSERS_BROKEN = Counter("tracepost_parsers_broken_total", "Parser processes that broke on a mail", ["reason"])
 
+WEBHOOK_CALLS = Counter(
+    "tracepost_webhook_calls_total", "Calls of webhooks: taken, or why not", ["provider", "outcome"]
+)
+WEBHOOK_ELEMENTS = Counter(
+    "tracepost_webhook_elements_total", "What they told: events, quarantined, ignored", ["provider", "result"]
+)
+
 FOLD_BATCH = Histogram(
     "tracepost_fold_batch_events", "Events in one fold transaction", buckets=(1, 10, 50, 100, 500, 1000, 5000)
 )
