@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from bounce_ingest.webhooks import fields, sns
 from bounce_ingest.webhooks.causes import held_back, refusal
@@ -39,9 +39,7 @@ _DELAYS: Mapping[str, str] = {
     "BYOIPHostNameLookupUnavailable": "no_ptr",
     "SendingDeferral": "rate",
 }
-_FEEDBACK: Mapping[str, FeedbackType] = {
-    **{"abuse": "abuse", "fraud": "fraud", "virus": "virus", "not-spam": "not-spam", "opt-out": "opt-out"},
-}
+_FEEDBACK: Mapping[str, FeedbackType] = {kind: kind for kind in get_args(FeedbackType)}
 _IGNORED: Mapping[str, str] = {
     "Send": "SES has taken it, as the sender knows",
     "Click": "clicks are not tracked",
@@ -110,7 +108,7 @@ def _tokens(mail: object, headers: Mapping[str, str]) -> Iterator[str]:
     """In the tag, in our header where headers are repeated, and in the return path."""
     yield from (fields.text(each) for each in fields.items(mail, "tags", TAG))
     yield headers.get(HEADER, "")
-    yield fields.text(mail, "source").rpartition("@")[0]
+    yield fields.return_path(mail, "source")
 
 
 def _bounce(bounce: object, _: object) -> Recipients:

@@ -70,6 +70,12 @@ def items(of: object, *path: str) -> list[Any]:
     return found
 
 
+def return_path(of: object, *path: str) -> str:
+    """The local part of an envelope's sender, where that is a return path of ours."""
+    local = text(of, *path).rpartition("@")[0]
+    return local if local.lower().startswith("b+") else ""
+
+
 def epoch(value: object) -> datetime:
     """A time in seconds since 1970, as a number or a text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):

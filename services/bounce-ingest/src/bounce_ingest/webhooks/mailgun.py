@@ -42,7 +42,7 @@ def verify(keys: Collection[bytes], replays: Replays, call: Call) -> Trust:
     timestamp, token = fields.text(signed, "timestamp"), fields.text(signed, "token")
     signatures = [fields.text(signed, name) for name in ("signature", "parent-signature")]
     message = f"{timestamp}{token}".encode()
-    if not any([is_signed(keys, "sha256", message, _hex(each)) for each in signatures]):
+    if not any(is_signed(keys, "sha256", message, _hex(each)) for each in signatures):
         raise refuse("put the HTTP webhook signing key into WEBHOOK_MAILGUN_KEYS")
     # Whoever has seen one call could put another event behind its signature.
     if not replays.is_first(token, sha256(call.body).digest(), call.at):
@@ -75,7 +75,7 @@ def tell(element: object) -> Telling:
         recipient=fields.text(element, "recipient") or None,
         tokens=(
             fields.text(element, "user-variables", VARIABLE),
-            fields.text(element, "envelope", "sender").rpartition("@")[0],
+            fields.return_path(element, "envelope", "sender"),
         ),
         message_id_header=fields.text(element, "message", "headers", "message-id"),
     )

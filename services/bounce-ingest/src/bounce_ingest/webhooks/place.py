@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from bounce_ingest.webhooks import fields
-from bounce_ingest.webhooks.values import Ignored, SetApart, Provider, Strange, Told, Trust, Why
+from bounce_ingest.webhooks.values import Ignored, Provider, SetApart, Strange, Told, Trust, Why
 from tracepost.addresses import normal
 from tracepost.events import AnyEvent, Bounced, Data, derived_id, event
 from tracepost.tokens import Claim, Keyring, from_local_part

@@ -63,7 +63,7 @@ def verify(keys: Iterable[EllipticCurvePublicKey], call: Call) -> Trust:
     """Hold the call's signature against the keys."""
     timestamp = call.headers[_TIMESTAMP]
     signature = decoded(call.headers[_SIGNATURE])
-    if not any([_is_signed(key, signature, timestamp.encode() + call.body) for key in keys]):
+    if not any(_is_signed(key, signature, timestamp.encode() + call.body) for key in keys):
         raise refuse("turn the signed event webhook on, and put its verification key into WEBHOOK_SENDGRID_KEYS")
     return trust(call.at, fields.epoch(timestamp))
 

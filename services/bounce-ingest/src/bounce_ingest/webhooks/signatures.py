@@ -36,12 +36,12 @@ def refuse(remedy: str) -> Refused:
 
 def is_signed(keys: Iterable[bytes], digest: str, message: bytes, signature: bytes) -> bool:
     """Whether the signature is the message's HMAC by one of the keys; takes as long for any other."""
-    return any([hmac.compare_digest(hmac.digest(key, message, digest), signature) for key in keys])
+    return any(hmac.compare_digest(hmac.digest(key, message, digest), signature) for key in keys)
 
 
 def is_one_of(secrets: Iterable[str], shown: str) -> bool:
     """Whether what the caller shows is one of the secrets."""
-    return any([hmac.compare_digest(each.encode(), shown.encode(errors="replace")) for each in secrets])
+    return any(hmac.compare_digest(each.encode(), shown.encode(errors="replace")) for each in secrets)
 
 
 def decoded(text: str) -> bytes:

@@ -53,7 +53,7 @@ def envelope(call: Call) -> dict[str, Any]:
 def certificate_url(topics: Collection[str], call: Call) -> str:
     """Where the certificate is that is said to have signed it: at SNS, in the topic's own region, or Refused."""
     posted = envelope(call)
-    arn = posted.get("TopicArn")
+    arn = str(posted.get("TopicArn"))
     if arn not in topics or not (found := _TOPIC.fullmatch(arn)):
         raise Refused("other-topic", "the topic is not one of WEBHOOK_AMAZON_SES_TOPICS; add it there, if it is yours")
     host = f"https://sns.{found['region']}.amazonaws.com" + (".cn" if found["partition"] == "aws-cn" else "")

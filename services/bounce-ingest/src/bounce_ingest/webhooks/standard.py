@@ -75,7 +75,7 @@ def verify(keys: Iterable[Key], call: Call) -> Trust:
         raise refuse("webhook-id must be there, without a full stop")
     message = f"{name}.{timestamp}.".encode() + call.body
     shown = [each.partition(",") for each in call.headers["webhook-signature"].split(" ")]
-    if not any([_is_signed(each, version, message, signature) for each in keys for version, _, signature in shown]):
+    if not any(_is_signed(each, version, message, signature) for each in keys for version, _, signature in shown):
         raise refuse("sign with a secret of WEBHOOK_STANDARD_KEYS")
     return trust(call.at, fields.epoch(timestamp))
 

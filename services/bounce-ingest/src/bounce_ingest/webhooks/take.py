@@ -86,7 +86,7 @@ class Webhooks:
         self, name: str, provider: Provider, call: Call
     ) -> tuple[list[AnyEvent | SetApart], list[Ignored]]:
         trust = await provider.verify(call)
-        elements = provider.elements(call)
+        elements = _elements(provider, call)
         if len(elements) > MOST_ELEMENTS:
             raise Refused("not-a-batch", f"it has {len(elements)} events; at most {MOST_ELEMENTS} are taken at once")
         told: list[AnyEvent | SetApart] = []
@@ -110,6 +110,13 @@ class Webhooks:
 
     async def _one_safe(self, told: AnyEvent | SetApart) -> None:
         await (self.keep(told) if isinstance(told, SetApart) else self.publish(told))
+
+
+def _elements(provider: Provider, call: Call) -> list[object]:
+    try:
+        return provider.elements(call)
+    except (TypeError, ValueError, LookupError):
+        raise Refused("invalid", "the body has not the shape that the provider documents") from None
 
 
 def _answer(name: str, told: Sequence[AnyEvent | SetApart], ignored: Sequence[Ignored]) -> web.Response:

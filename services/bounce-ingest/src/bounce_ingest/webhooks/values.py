@@ -111,7 +111,8 @@ class SetApart:
 class Provider:
     """How calls of one provider are verified, taken apart and understood.
 
-    `verify` and `elements` raise Refused; `tell` raises TypeError, ValueError or LookupError for what it cannot read.
+    `verify` raises Refused, and so may `elements`; `elements` and `tell` raise TypeError, ValueError or LookupError for
+    what they cannot read.
     """
 
     verify: Callable[[Call], Awaitable[Trust]]
