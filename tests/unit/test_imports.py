@@ -17,7 +17,7 @@ SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
     *("sender.compose", "sender.copies", "sender.fields", "sender.parts", "sender.outcome", "sender.apps"),
-    *("sender.entities", "sender.parameters", "sender.dkim", "sender.dkim_keys"),
+    *("sender.echoes", "sender.entities", "sender.parameters", "sender.dkim", "sender.dkim_keys"),
     *("sender.lanes", "sender.pacing", "sender.routes"),
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field
 
 from sender import dkim_keys, routes
 from sender.dkim_keys import Key, KeyFile
+from sender.echoes import Provider
 from sender.routes import Route
 from tracepost.events import Tracking
 from tracepost.settings import ApiSettings, DatabaseSettings, Port, Seconds, parts
@@ -59,6 +60,9 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     track_opens: Tracking = Field("full", description="for requests that do not say")
     feedback_id: Annotated[str, Field(pattern=r"^([a-zA-Z0-9._-]{5,15})?$")] = Field(
         "", description="who we are in Feedback-ID, 5 to 15 letters, the same for years; without it there is none"
+    )
+    provider: Provider | None = Field(
+        None, description="the provider behind RELAY_HOST: its header makes its webhooks repeat our token"
     )
     default_app: str | None = Field(
         None, description="for requests without a user_id; leave it unset outside a local stack"
