@@ -7,18 +7,19 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from bounce_ingest.parsers.values import Limits
-from tracepost.settings import Port, Seconds, Settings
+from tracepost.settings import ApiSettings, DatabaseSettings, Port, Seconds
 
 MIB = 1024 * 1024
 ROOM = 32  # bytes of memory that the reading of one byte may take: three times what the worst mails have taken
 
 
-class BounceIngestSettings(Settings):
+class BounceIngestSettings(ApiSettings, DatabaseSettings):
     """Each is `TRACEPOST_BOUNCE_INGEST_<NAME>`, or `TRACEPOST_<NAME>` for all services."""
 
     service: ClassVar[str] = "bounce-ingest"
 
     admin_port: Port = 9103
+    api_port: Port = 8103
     smtp_port: Port = 8125
     hostname: str = Field("localhost", description="our name in the greeting")
     bounce_domain: str = Field(description="the domain of return paths, whose mail comes here")
