@@ -24,7 +24,7 @@ from tracepost.tokens import Claim, Keyring
 MOST_HEAD = 64 * 1024  # bytes in which the subject is looked for
 MOST_SUBJECT = 1_000  # characters of it, before it is decoded
 
-_SUBJECT = re.compile(rb"(?im)^subject:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*){0,20})")
+_SUBJECT = re.compile(rb"(?im)^subject:[ \t]*([^\n]*(?:\n[ \t][^\n]*){0,20})")
 
 
 def place(
@@ -67,7 +67,7 @@ def kind(report: Report | Unparsed) -> str:
 
 def subject(mail: bytes) -> str:
     """The subject as people read it; of a mail that nobody can read, what looks like one."""
-    found = _SUBJECT.search(mail[:MOST_HEAD].partition(b"\r\n\r\n")[0])
+    found = _SUBJECT.search(mail[:MOST_HEAD].replace(b"\r\n", b"\n").partition(b"\n\n")[0])
     if not found:
         return ""
     written = " ".join(found[1].decode(errors="replace").split())[:MOST_SUBJECT]

@@ -11,7 +11,7 @@ import structlog
 from bounce_ingest.parsers.values import NoParser, Unparsed
 from bounce_ingest.placing import kind, place
 from bounce_ingest.quarantine.store import NotKept, Quarantine
-from bounce_ingest.quarantine.values import Held
+from bounce_ingest.quarantine.values import Entry, Held
 from bounce_ingest.report import Report
 from tracepost import crash, metrics
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
@@ -46,14 +46,14 @@ class Receiving:
         if isinstance(said, Held):
             await self.quarantine.keep(said)
         else:
-            await tell(self.publisher, said)
+            await asyncio.gather(*(self.publisher.publish(each) for each in said))
         crash.point("bounce-ingest.confirmed")
         _count(way, report, said)
 
-
-async def tell(publisher: Publisher, events: Sequence[AnyEvent]) -> None:
-    """Return when all are confirmed."""
-    await asyncio.gather(*(publisher.publish(each) for each in events))
+    async def read_again(self, entry: Entry) -> Sequence[AnyEvent] | Held:
+        """What a mail in quarantine says by the rules of now."""
+        held = entry.held
+        return place(await self.parse(held.raw), held.raw, held.way, held.claim, self.keyring)
 
 
 def _count(way: str, report: Report | Unparsed, said: Sequence[AnyEvent] | Held) -> None:

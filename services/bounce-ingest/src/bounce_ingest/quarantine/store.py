@@ -35,7 +35,8 @@ class Quarantine:
     def __init__(self, pool: Pool, keyring: Keyring, within: float) -> None:
         self._pool, self._keyring, self._within = pool, keyring, within
         self._batches = Batches(self._hold, (), most=AT_ONCE)
-        self.grown = 0  # bytes that this process has put there
+        self._rows = self._size = 0  # that this process has put there
+        self._more = asyncio.Event()
 
     async def keep(self, held: Held) -> None:
         """Return when it is committed, once however often it comes; NotKept."""
@@ -61,8 +62,17 @@ class Quarantine:
             if isinstance(error, ValueError):  # what asyncpg cannot encode is for it a fault of the connection
                 raise
             return [str(error) or repr(error)] * len(batch)
-        self.grown += sum(len(held.raw) for held, _ in batch)
+        self._rows += len(batch)
+        self._size += sum(len(held.raw) for held, _ in batch)
+        self._more.set()
         return [None] * len(batch)
+
+    async def grows(self, rows: int, size: int) -> None:
+        """Return when this process has put so many there, or so many bytes."""
+        rows, size = self._rows + rows, self._size + size
+        while self._rows < rows and self._size < size:
+            self._more.clear()
+            await self._more.wait()
 
     async def page(self, reason: Reason | None, before: int | None, count: int) -> list[Entry]:
         """The newest, from `before` on, without their content."""
