@@ -53,7 +53,7 @@ PURE = {
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
     *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
-    "tracepost.limit",,
+    "tracepost.limit",
 }
 ADAPTERS = {
     *(

@@ -31,8 +31,8 @@ BACKLOG = 4_096
 class Crew(NamedTuple):
     """So many processes of a module, which listen on all of the ports.
 
-    `environment` tells each all that it needs by its number: the file numbers of its sockets, in the order of the ports,
-    and that of its line to us.
+    `environment` is that of each, by its number: it is told the file numbers of its sockets, in the order of the ports,
+    and of its line to us.
     """
 
     module: str

@@ -25,6 +25,7 @@ MOST_WORDS = 1_000
 BY_HAND = "by-hand"  # the rule that a decision is told as
 OTHER = "other"
 
+
 def _storable(text: str) -> str:
     if storable(text) != text:
         raise ValueError("holds U+0000 or half a surrogate pair; remove it")

@@ -108,9 +108,7 @@ class Desk:
         return entry
 
 
-def routes(
-    quarantine: Quarantine, publisher: Publisher, keys: Keys, readers: Mapping[str, Read]
-) -> list[web.RouteDef]:
+def routes(quarantine: Quarantine, publisher: Publisher, keys: Keys, readers: Mapping[str, Read]) -> list[web.RouteDef]:
     """`/v1/quarantine…`; `readers` by the first word of the way that a report came."""
     desk = Desk(quarantine, publisher, readers)
 
@@ -125,7 +123,7 @@ def routes(
         client, id_ = _client(request, keys, "operate"), _id(request)
         if not await quarantine.drop(id_):
             raise _unknown()
-        log.info("dropped by hand", by=client.client, id=id_)
+        log.info("decided by hand", what="dropped", by=client.client, id=id_)
         return web.Response(status=204)
 
     return [
@@ -214,4 +212,4 @@ def _cursor(found: Sequence[Entry], limit: int) -> str | None:
 
 
 def _note(what: str, client: Client, entry: Entry) -> None:
-    log.info(f"{what} by hand", by=client.client, id=entry.id, reason=entry.held.reason)
+    log.info("decided by hand", what=what, by=client.client, id=entry.id, reason=entry.held.reason)

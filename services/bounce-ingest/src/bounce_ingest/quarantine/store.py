@@ -128,9 +128,7 @@ def _entry(row: Any) -> Entry:
     claim = None
     if row["message_id"]:
         claim = Claim(row["message_id"], row["recipient_no"], 0, row["issued_on"], row["kid"], row["mark"])
-    held = Held(
-        row["reason"], row["way"], row["raw"], row["detail"], row["subject"], row["content_type"], claim
-    )
+    held = Held(row["reason"], row["way"], row["raw"], row["detail"], row["subject"], row["content_type"], claim)
     return Entry(row["id"], row["seq"], row["received_at"], row["erased_at"], row["size"], held)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from aiosmtpd.smtp import SMTP, syntax
 
