@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hmac
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from bounce_ingest.webhooks import amazon_ses, mailgun, mandrill, postmark, sendgrid, standard
 from bounce_ingest.webhooks.values import Call
+from tests.bouncing import HOST, Bouncing
 from tracepost.tokens import Keyring, to_local_part
 
 DATA = Path(__file__).parent / "data" / "webhooks"
@@ -31,6 +34,16 @@ PROVIDERS = {each.NAME: each for each in (amazon_ses, sendgrid, mailgun, postmar
 # What the payloads are about.
 MESSAGE_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 RECIPIENT = "ann@example.org"
+
+# The case of a hard bounce for each provider.
+BOUNCES = {
+    "amazon-ses": "bounce",
+    "sendgrid": "bounce",
+    "mailgun": "failed",
+    "postmark": "bounce",
+    "mandrill": "hard_bounce",
+    "standard": "bounced",
+}
 
 TOPIC = "arn:aws:sns:eu-west-1:123456789012:ses-events"
 CERTIFICATE_HOST = "sns.eu-west-1.amazonaws.com"
@@ -92,6 +105,24 @@ def call(provider: str, *events: Any, at: datetime | None = None, **more: Any) -
     return _CALLS[provider](at or datetime.now(UTC), *events, **more)
 
 
+async def posted(service: Bouncing, provider: str, call: Call, expected: int = 200) -> Any:
+    """The answer's JSON; AssertionError for another status."""
+    headers = {"content-type": "application/octet-stream", **call.headers}
+    async with service.session.post(_url(service, provider), data=BytesIO(call.body), headers=headers) as answer:
+        assert answer.status == expected, await answer.text()
+        return await answer.json(content_type=None)
+
+
+async def looked(service: Bouncing, provider: str, method: str = "HEAD") -> int:
+    """The status of another request."""
+    async with service.session.request(method, _url(service, provider)) as answer:
+        return answer.status
+
+
+def _url(service: Bouncing, provider: str) -> str:
+    return f"http://{HOST}:{service.settings.api_port}/v1/webhooks/{provider}"
+
+
 def _of_sns(at: datetime, *events: Any, case: str = "notification", version: str = "2", **changed: Any) -> Call:
     posted = json.loads(_texts(amazon_ses.NAME, "sns")[case])
     posted |= {"SignatureVersion": version, "Timestamp": f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"}
@@ -126,18 +157,15 @@ def _of_sendgrid(at: datetime, *events: Any, key: ec.EllipticCurvePrivateKey = S
     return Call(headers, body, at)
 
 
-def _of_mailgun(at: datetime, *events: Any, key: str = MAILGUN_KEYS[1], token: str = "", parent: bool = False) -> Call:
-    timestamp = str(int(at.timestamp()))
-    token = token or f"{len(_used):050}"
-    _used.append(token)
+def _of_mailgun(
+    at: datetime, *events: Any, key: str = MAILGUN_KEYS[1], token: str | None = None, parent: bool = False
+) -> Call:
+    timestamp, token = str(int(at.timestamp())), token or secrets.token_hex(25)
     signature = hmac.digest(key.encode(), f"{timestamp}{token}".encode(), "sha256").hex()
     signed = {"timestamp": timestamp, "token": token, "signature": "00" * 32 if parent else signature}
     if parent:
         signed["parent-signature"] = signature
     return Call({}, json.dumps({"signature": signed, "event-data": events[0]}).encode(), at)
-
-
-_used: list[str] = []
 
 
 def _of_postmark(at: datetime, *events: Any, secret: str = POSTMARK_SECRETS[0]) -> Call:

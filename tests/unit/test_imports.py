@@ -22,8 +22,10 @@ PURE = {
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     *("sender.listing", "sender.operating"),
-    *("pixel.answers", "pixel.limit", "pixel.opens", "pixel.places", "pixel.records", "pixel.verdict"),
+    *("pixel.answers", "pixel.opens", "pixel.places", "pixel.records", "pixel.verdict"),
     *("bounce_ingest.report", "bounce_ingest.facts", "bounce_ingest.parsers.values", "bounce_ingest.reading"),
+    *("bounce_ingest.placing", "bounce_ingest.smtp.mailboxes", "bounce_ingest.smtp.caps"),
+    *(f"bounce_ingest.quarantine.{room}" for room in ("values", "contained", "asked")),
     *(
         f"bounce_ingest.reading.{room}"
         for room in (
@@ -59,6 +61,7 @@ PURE = {
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
     *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
+    "tracepost.limit",
 }
 ADAPTERS = {
     *(
@@ -69,8 +72,9 @@ ADAPTERS = {
         "sender.suppression_store",
         "sender.control_store",
     ),
-    *("pixel.http1", "pixel.spool", "pixel.sums"),
-    *("bounce_ingest.smtp", "bounce_ingest.parsers", "bounce_ingest.webhooks.certificates"),
+    *("pixel.http1", "pixel.spool"),
+    *("bounce_ingest.smtp", "bounce_ingest.parsers", "bounce_ingest.quarantine.store"),
+    "bounce_ingest.webhooks.certificates",
     *("status_store.store", "status_store.queries", "status_store.logins"),
     *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }

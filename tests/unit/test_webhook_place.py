@@ -12,25 +12,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bounce_ingest.quarantine.values import Held
 from bounce_ingest.webhooks.place import placed
-from bounce_ingest.webhooks.values import Ignored, Provider, SetApart, Trust
+from bounce_ingest.webhooks.values import Ignored, Provider, Trust
 from tests import webhooks
 from tests.unit.samples import KEYRING, modest
-from tests.webhooks import MESSAGE_ID, PROVIDERS, RECIPIENT
+from tests.webhooks import BOUNCES, MESSAGE_ID, PROVIDERS, RECIPIENT
 from tracepost import tokens
 from tracepost.events import AnyEvent, Bounced
 from tracepost.tokens import LIFETIME, Keyring, to_local_part
 
 NOW = datetime(2026, 3, 4, 12, 1, tzinfo=UTC)
 TOKEN = webhooks.token(KEYRING)
-BOUNCES = {
-    "amazon-ses": "bounce",
-    "sendgrid": "bounce",
-    "mailgun": "failed",
-    "postmark": "bounce",
-    "mandrill": "hard_bounce",
-    "standard": "bounced",
-}
 COMPLAINTS = {
     "amazon-ses": "complaint",
     "sendgrid": "spamreport",
@@ -49,7 +42,7 @@ def provider(name: str) -> Provider:
     return Provider(never, PROVIDERS[name].elements, PROVIDERS[name].tell)
 
 
-def place(name: str, element: object, trust: Trust = "genuine", now: datetime = NOW) -> Sequence[AnyEvent | SetApart]:
+def place(name: str, element: object, trust: Trust = "genuine", now: datetime = NOW) -> Sequence[AnyEvent | Held]:
     found = placed(name, provider(name), element, trust, KEYRING, now)
     assert not isinstance(found, Ignored)
     return found
@@ -57,7 +50,7 @@ def place(name: str, element: object, trust: Trust = "genuine", now: datetime = 
 
 def event_of(name: str, element: object, **more: Any) -> AnyEvent:
     (only,) = place(name, element, **more)
-    assert not isinstance(only, SetApart)
+    assert not isinstance(only, Held)
     return only
 
 
@@ -67,10 +60,10 @@ def bounce_of(name: str, element: object) -> Bounced:
     return data
 
 
-def apart(name: str, element: object, trust: Trust = "genuine") -> SetApart:
+def held(name: str, element: object, trust: Trust = "genuine") -> Held:
     (only,) = place(name, element, trust)
-    assert isinstance(only, SetApart)
-    assert only.way == f"webhook:{name}"
+    assert isinstance(only, Held)
+    assert (only.way, only.content_type) == (f"webhook:{name}", "application/json")
     assert json.loads(only.raw) == element
     return only
 
@@ -152,7 +145,7 @@ def test_without_a_genuine_token_of_this_recipient_nothing_is_told(name: str, fo
         dead = bounce_of(name, element)
         assert (dead.bounce_class, dead.certainty, dead.forwarded_to) == ("soft", "candidate", RECIPIENT)
     else:
-        assert apart(name, element).why == why
+        assert held(name, element).detail == why
 
 
 @each_provider
@@ -162,31 +155,31 @@ def test_a_genuine_token_with_another_recipient_tells_nothing_of_ours(name: str)
         dead = bounce_of(name, element)
         assert (dead.bounce_class, dead.certainty, dead.forwarded_to) == ("soft", "candidate", "eve@evil.example")
     else:
-        found = apart(name, element)
-        assert (found.why, found.reason, found.claim is not None) == ("other_recipient", "untrusted", True)
+        found = held(name, element)
+        assert (found.detail, found.reason, found.claim is not None) == ("other_recipient", "untrusted", True)
 
 
 @pytest.mark.parametrize("name", ["amazon-ses", "sendgrid", "mailgun"])
 def test_another_messages_token_tells_nothing_where_the_provider_repeats_the_message_id(name: str) -> None:
     other = webhooks.token(KEYRING, RECIPIENT, "01890a5d-ac96-774b-bcce-b302099a8058")
-    found = apart(name, webhooks.element(name, BOUNCES[name], other))
-    assert (found.why, found.reason) == ("other_message", "untrusted")
+    found = held(name, webhooks.element(name, BOUNCES[name], other))
+    assert (found.detail, found.reason) == ("other_message", "untrusted")
 
 
 @each_provider
 def test_what_was_signed_too_long_ago_tells_nothing(name: str) -> None:
-    assert apart(name, webhooks.element(name, BOUNCES[name], TOKEN), "stale").why == "stale_call"
+    assert held(name, webhooks.element(name, BOUNCES[name], TOKEN), "stale").detail == "stale_call"
 
 
 @pytest.mark.parametrize("case", ["subscription", "end of subscription"])
 def test_a_subscription_is_for_a_person_to_confirm(case: str) -> None:
     (posted,) = PROVIDERS["amazon-ses"].elements(webhooks.call("amazon-ses", at=NOW, case=case))
-    assert apart("amazon-ses", posted).why == "subscription"
+    assert held("amazon-ses", posted).detail == "subscription"
 
 
 def test_what_else_sns_says_is_no_event_of_ses() -> None:
     (posted,) = PROVIDERS["amazon-ses"].elements(webhooks.call("amazon-ses", at=NOW, case="something else"))
-    assert apart("amazon-ses", posted).why == "unknown_event"
+    assert held("amazon-ses", posted).detail == "unknown_event"
     (posted,) = PROVIDERS["amazon-ses"].elements(webhooks.call("amazon-ses", at=NOW, case="greeting"))
     greeting = placed("amazon-ses", provider("amazon-ses"), posted, "genuine", KEYRING, NOW)
     assert greeting == Ignored("SES has begun to use the topic")
@@ -195,7 +188,7 @@ def test_what_else_sns_says_is_no_event_of_ses() -> None:
 @pytest.mark.parametrize("name", sorted(PROVIDERS.keys() - {"standard"}))
 @pytest.mark.parametrize("element", [None, [], {}, 7, "x", {"event": []}, {"RecordType": "Bounce", "Type": {}}])
 def test_what_is_not_as_documented_is_set_apart(name: str, element: Any) -> None:
-    assert apart(name, element).reason == "not_understood"
+    assert held(name, element).reason == "not_understood"
 
 
 # properties
@@ -231,7 +224,7 @@ def test_an_odd_value_anywhere_never_raises_and_never_reaches_another(case: tupl
     element = anywhere(webhooks.element(name, of, TOKEN), at, odd)
     found = placed(name, provider(name), element, "genuine", KEYRING, NOW)
     for each in [] if isinstance(found, Ignored) else found:
-        assert isinstance(each, SetApart) or str(each.message_id) == MESSAGE_ID
+        assert isinstance(each, Held) or str(each.message_id) == MESSAGE_ID
 
 
 @modest

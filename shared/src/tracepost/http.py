@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -138,12 +139,14 @@ def answer(told: object, *, status: int = 200, headers: Mapping[str, str] | None
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Serve until the block ends, open requests finished; yields the port."""
+async def serving(
+    app: web.Application, host: str, port: int, taking: socket.socket | None = None
+) -> AsyncIterator[int]:
+    """Serve there, or what connects to `taking`, until the block ends, open requests finished; yields the port."""
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.SockSite(runner, taking) if taking else web.TCPSite(runner, host, port)
         await site.start()
         yield runner.addresses[0][1]
     finally:

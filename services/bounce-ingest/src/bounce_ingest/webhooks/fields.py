@@ -27,7 +27,8 @@ def batch(body: bytes | str) -> list[object]:
 
 def raw(element: object) -> bytes:
     """An element of a call as JSON again."""
-    return json.dumps(element, separators=(",", ":")).encode()
+    # As it is, so that addresses in it are found; half a surrogate pair becomes the escape that it was.
+    return json.dumps(element, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 def at(of: object, *path: str) -> Any:

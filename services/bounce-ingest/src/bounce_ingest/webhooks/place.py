@@ -8,20 +8,20 @@ from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
+from bounce_ingest.quarantine.values import Held
 from bounce_ingest.webhooks import fields
-from bounce_ingest.webhooks.values import Ignored, Provider, SetApart, Strange, Told, Trust, Why
+from bounce_ingest.webhooks.values import REASONS, Ignored, Provider, Strange, Told, Trust, Why
 from tracepost.addresses import normal
 from tracepost.events import AnyEvent, Bounced, Data, derived_id, event
 from tracepost.tokens import Claim, Keyring, from_local_part
 
 _OUR_MESSAGE_ID = re.compile(r"<?([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})@")
 
-Placed = Sequence[AnyEvent | SetApart] | Ignored
+Placed = Sequence[AnyEvent | Held] | Ignored
 
 
 def placed(name: str, provider: Provider, element: object, trust: Trust, keyring: Keyring, now: datetime) -> Placed:
     """What comes of one element of a genuine call; the same element again gives events with the same ids."""
-    way, raw = f"webhook:{name}", fields.raw(element)
     try:
         told = provider.tell(element)
     except (TypeError, ValueError, LookupError):
@@ -30,28 +30,29 @@ def placed(name: str, provider: Provider, element: object, trust: Trust, keyring
         case Ignored():
             return told
         case Strange(why):
-            return [SetApart(why, way, raw)]
+            return [_held(name, element, why)]
         case _ if trust == "stale":
-            return [SetApart("stale_call", way, raw)]
+            return [_held(name, element, "stale_call")]
         case _:
-            return [_event(name, each, keyring, now) or _set_apart(each, keyring, way, raw) for each in told]
+            return [_placed(name, each, element, keyring, now) for each in told]
 
 
-def _event(name: str, told: Told, keyring: Keyring, now: datetime) -> AnyEvent | None:
+def _placed(name: str, told: Told, element: object, keyring: Keyring, now: datetime) -> AnyEvent | Held:
     claim = _claim(told.tokens, keyring)
-    if claim is None or _why_not(told, claim, keyring):
-        return None
+    if claim is None:
+        return _held(name, element, "bad_token" if any(told.tokens) else "no_token")
+    if why := _why_not(told, claim, keyring):
+        return _held(name, element, why, claim)
     about = claim.message_id, claim.recipient_no
     identity = derived_id("webhook", name, told.key, normal(told.recipient or ""), *about)
     time = min(told.at, now)  # nothing has happened yet that a provider's clock sees ahead
     return event("bounce-ingest", *about, _of_ours(told, claim, keyring), id=identity, time=time)
 
 
-def _set_apart(told: Told, keyring: Keyring, way: str, raw: bytes) -> SetApart:
-    claim = _claim(told.tokens, keyring)
-    if claim is None:
-        return SetApart("bad_token" if any(told.tokens) else "no_token", way, raw)
-    return SetApart(_why_not(told, claim, keyring) or "bad_token", way, raw, claim)
+def _held(name: str, element: object, why: Why, claim: Claim | None = None) -> Held:
+    subject = f"{name}: {why.replace('_', ' ')}"
+    raw = fields.raw(element)
+    return Held(REASONS[why], f"webhook:{name}", raw, why, subject, content_type="application/json", claim=claim)
 
 
 def _claim(tokens: Iterable[str], keyring: Keyring) -> Claim | None:

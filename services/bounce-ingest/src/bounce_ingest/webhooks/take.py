@@ -10,8 +10,11 @@ from datetime import UTC, datetime
 import structlog
 from aiohttp import web
 
+from bounce_ingest.quarantine.store import NotKept
+from bounce_ingest.quarantine.values import Entry, Held
+from bounce_ingest.webhooks import fields
 from bounce_ingest.webhooks.place import placed
-from bounce_ingest.webhooks.values import Call, Code, Ignored, Provider, Refused, SetApart
+from bounce_ingest.webhooks.values import Call, Code, Ignored, Provider, Refused
 from tracepost import crash, http, metrics
 from tracepost.broker import NotConfirmed, Unroutable
 from tracepost.events import AnyEvent
@@ -23,9 +26,11 @@ log = structlog.get_logger()
 PATH = "/v1/webhooks/{provider}"
 MOST_ELEMENTS = 10_000  # of a call
 
-# Both return when what they were given is safe; NotConfirmed or Unroutable if it is not.
+# Both return when what they were given is safe; one of AWAY if it is not.
 Publish = Callable[[AnyEvent], Awaitable[None]]
-Keep = Callable[[SetApart], Awaitable[None]]
+Keep = Callable[[Held], Awaitable[None]]
+
+AWAY: tuple[type[Exception], ...] = (NotConfirmed, Unroutable, NotKept)
 
 _STATUS: Mapping[Code, int] = {
     "not-configured": 404,
@@ -68,9 +73,20 @@ class Webhooks:
             await self._make_safe(told)
         except Refused as refused:
             raise _refusal(name, refused.code, refused.detail) from None
-        except (NotConfirmed, Unroutable) as error:
+        except AWAY as error:
             raise _refusal(name, "unavailable", f"nothing is safe yet, send it again: {error}") from None
         return _answer(name, told, ignored)
+
+    async def read_again(self, entry: Entry) -> Sequence[AnyEvent] | Held:
+        """What an element in quarantine says by the rules of now; who asks has looked how old its call was."""
+        held = entry.held
+        name = held.way.partition(":")[2]
+        provider = self.providers.get(name)
+        if not isinstance(provider, Provider):
+            return held
+        found = placed(name, provider, fields.document(held.raw), "genuine", self.keyring, entry.received_at)
+        told = [] if isinstance(found, Ignored) else found
+        return next((each for each in told if isinstance(each, Held)), None) or _events(told)
 
     def _provider(self, request: web.Request) -> Provider:
         name = request.match_info["provider"]
@@ -84,12 +100,12 @@ class Webhooks:
 
     async def _understood(
         self, name: str, provider: Provider, call: Call
-    ) -> tuple[list[AnyEvent | SetApart], list[Ignored]]:
+    ) -> tuple[list[AnyEvent | Held], list[Ignored]]:
         trust = await provider.verify(call)
         elements = _elements(provider, call)
         if len(elements) > MOST_ELEMENTS:
             raise Refused("not-a-batch", f"it has {len(elements)} events; at most {MOST_ELEMENTS} are taken at once")
-        told: list[AnyEvent | SetApart] = []
+        told: list[AnyEvent | Held] = []
         ignored: list[Ignored] = []
         for element in elements:
             match placed(name, provider, element, trust, self.keyring, call.at):
@@ -100,7 +116,7 @@ class Webhooks:
             await asyncio.sleep(0)  # a large batch holds nobody up
         return told, ignored
 
-    async def _make_safe(self, told: Sequence[AnyEvent | SetApart]) -> None:
+    async def _make_safe(self, told: Sequence[AnyEvent | Held]) -> None:
         crash.point("bounce-ingest.before-publish")
         # All are waited for, so that nothing goes on behind an answer.
         done = await asyncio.gather(*map(self._one_safe, told), return_exceptions=True)
@@ -108,8 +124,8 @@ class Webhooks:
             raise error
         crash.point("bounce-ingest.confirmed")
 
-    async def _one_safe(self, told: AnyEvent | SetApart) -> None:
-        await (self.keep(told) if isinstance(told, SetApart) else self.publish(told))
+    async def _one_safe(self, told: AnyEvent | Held) -> None:
+        await (self.keep(told) if isinstance(told, Held) else self.publish(told))
 
 
 def _elements(provider: Provider, call: Call) -> list[object]:
@@ -119,15 +135,19 @@ def _elements(provider: Provider, call: Call) -> list[object]:
         raise Refused("invalid", "the body has not the shape that the provider documents") from None
 
 
-def _answer(name: str, told: Sequence[AnyEvent | SetApart], ignored: Sequence[Ignored]) -> web.Response:
-    apart = [each for each in told if isinstance(each, SetApart)]
-    counts = {"events": len(told) - len(apart), "quarantined": len(apart), "ignored": len(ignored)}
+def _events(told: Sequence[AnyEvent | Held]) -> list[AnyEvent]:
+    return [each for each in told if not isinstance(each, Held)]
+
+
+def _answer(name: str, told: Sequence[AnyEvent | Held], ignored: Sequence[Ignored]) -> web.Response:
+    held = [each for each in told if isinstance(each, Held)]
+    counts = {"events": len(_events(told)), "quarantined": len(held), "ignored": len(ignored)}
     metrics.WEBHOOK_CALLS.labels(name, "taken").inc()
     for result, count in counts.items():
         metrics.WEBHOOK_ELEMENTS.labels(name, result).inc(count)
     log.info("webhook", provider=name, **counts)
-    if apart:
-        reasons = sorted({each.why for each in apart})
+    if held:
+        reasons = sorted({each.detail for each in held})
         log.warning("a webhook told what cannot be placed", provider=name, reasons=reasons, remedy="see the quarantine")
     return http.answer(counts)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from bounce_ingest.quarantine.values import Reason
 from tracepost.events import Data
-from tracepost.tokens import Claim
 
 # `stale` is what is genuine, but was signed too long ago: it may be a repetition by somebody else.
 Trust = Literal["genuine", "stale"]
@@ -25,10 +25,7 @@ Why = Literal[
     "unreadable_event",
     "subscription",
 ]
-# As the quarantine sorts what it holds.
-Reason = Literal["unplaced", "untrusted", "not_understood"]
-
-_REASONS: Mapping[Why, Reason] = {
+REASONS: Mapping[Why, Reason] = {
     "no_token": "unplaced",
     "bad_token": "untrusted",
     "other_message": "untrusted",
@@ -90,21 +87,6 @@ class Strange:
 
 
 Telling = Sequence[Told] | Ignored | Strange
-
-
-@dataclass(frozen=True, slots=True)
-class SetApart:
-    """What is put into quarantine: `raw` is the JSON of one element of a call, `way` is `webhook:<provider>`."""
-
-    why: Why
-    way: str
-    raw: bytes
-    claim: Claim | None = None
-
-    @property
-    def reason(self) -> Reason:
-        """As the quarantine sorts it."""
-        return _REASONS[self.why]
 
 
 @dataclass(frozen=True, slots=True)

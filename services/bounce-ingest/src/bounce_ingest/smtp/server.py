@@ -1,0 +1,145 @@
+"""SMTP and LMTP as aiosmtpd speaks them, but for content of any lines, an answer for each recipient, and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiosmtpd.smtp import SMTP, syntax
+
+from bounce_ingest.smtp import content
+from bounce_ingest.smtp.door import FULL, TAKEN, TOO_LARGE, Door, peer_of
+
+PIECE = 64 * 1024  # bytes that are read at once; no line of commands is longer
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """Of every session: our name, the most bytes of a mail and how many are kept, seconds of idleness and in all."""
+
+    hostname: str
+    most: int
+    kept: int
+    idle: float
+    whole: float
+    tls: ssl.SSLContext | None = None
+
+
+class Server(SMTP):
+    """One connection."""
+
+    line_length_limit = PIECE
+    way = "smtp"
+
+    def __init__(self, door: Door, manners: Manners, connections: set[Server]) -> None:
+        super().__init__(
+            door,
+            data_size_limit=manners.most,
+            enable_SMTPUTF8=True,
+            hostname=manners.hostname,
+            ident="Tracepost",
+            tls_context=manners.tls,
+            auth_exclude_mechanism=["LOGIN", "PLAIN"],
+            timeout=manners.idle,
+            loop=asyncio.get_running_loop(),
+        )
+        self._door, self._manners, self._connections = door, manners, connections
+        self.is_busy = False
+        self._farewell = ""
+
+    async def _handle_client(self) -> None:
+        """The whole session."""
+        assert self.session is not None
+        assert self.transport is not None
+        peer = peer_of(self.session)
+        refusal = self._door.caps.enter(peer)
+        end = self.loop.call_later(self._manners.whole, self.close, "421 4.4.2 the session takes too long")
+        self._connections.add(self)
+        try:
+            if refusal:
+                self.close(refusal)
+            else:
+                await super()._handle_client()
+        finally:
+            end.cancel()
+            self._connections.discard(self)
+            self._door.caps.leave(peer)
+
+    def close(self, farewell: str) -> None:
+        """Say why and end, after the answer to a mail that is in hand."""
+        self._farewell = farewell
+        if not self.is_busy and self.transport is not None:
+            with suppress(ConnectionError):
+                self._writer.write(f"{farewell}\r\n".encode())
+            self.transport.close()
+
+    def _timeout_cb(self) -> None:
+        self.close("421 4.4.2 no command for too long")
+
+    @syntax("DATA")
+    async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802 - aiosmtpd's name
+        """Take a mail and answer when it is safe."""
+        assert self.envelope is not None
+        if refusal := self._not_now(arg):
+            await self.push(refusal)
+            return
+        await self.push("354 End data with <CR><LF>.<CR><LF>")
+        self._reader._buffer[:0] = content.LINE_END  # type: ignore[attr-defined]  # see content.read
+        recipients = self.envelope.rcpt_tos
+        self._set_post_data_state()
+        with self._door.caps.taking() as grown:
+            mail, size = await content.read(self._reader, self._manners.kept, grown)
+            self.is_busy = True
+            try:
+                await self._answer(await self._replies(recipients, mail, size))
+            finally:
+                self.is_busy = False
+        self._reset_timeout()
+        if self._farewell:
+            self.close(self._farewell)
+
+    def _not_now(self, arg: str | None) -> str | None:
+        assert self.session is not None
+        assert self.envelope is not None
+        if not self.session.host_name:
+            return "503 5.5.1 say hello first"
+        if not self.envelope.rcpt_tos:
+            return "503 5.5.1 name a recipient first"
+        if arg:
+            return "501 5.5.4 DATA has no argument"
+        return None if self._door.caps.has_room() else FULL
+
+    async def _replies(self, recipients: list[str], mail: bytes, size: int) -> list[str]:
+        if size > self._manners.most:
+            return [TOO_LARGE] * len(recipients)
+        return await self._door.take(self.way, recipients, mail)
+
+    async def _answer(self, replies: list[str]) -> None:
+        """One for all: taken only if it is for every recipient, who is told of again without harm."""
+        await self.push(next((reply for reply in replies if reply != TAKEN), TAKEN))
+
+
+class LmtpServer(Server):
+    """The same for a mail server of our own that has taken the mail."""
+
+    way = "lmtp"
+
+    @syntax("LHLO hostname")
+    async def smtp_LHLO(self, arg: str) -> None:  # noqa: N802
+        """The greeting of LMTP."""
+        await super().smtp_EHLO(arg)
+
+    async def smtp_HELO(self, _arg: str) -> None:  # noqa: N802
+        """Not in LMTP."""
+        await self.push("500 5.5.1 this is LMTP: say LHLO")
+
+    async def smtp_EHLO(self, _arg: str) -> None:  # noqa: N802
+        """Not in LMTP."""
+        await self.push("500 5.5.1 this is LMTP: say LHLO")
+
+    async def _answer(self, replies: list[str]) -> None:
+        """One for each recipient, in their order (RFC 2033, 4.2)."""
+        for reply in replies:
+            await self.push(reply)
