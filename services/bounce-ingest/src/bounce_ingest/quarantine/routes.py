@@ -30,6 +30,9 @@ MOST_SHOWN = 200_000  # bytes of a report in an answer; all of it is at …/raw
 # What a report says by the rules of now: events, perhaps none, or why it is held. One for each kind of way.
 Read = Callable[[Entry], Awaitable[Sequence[AnyEvent] | Held]]
 
+# What a decision needs is away; postgres.TRANSIENT holds errors of asyncpg.
+AWAY: tuple[type[Exception], ...] = (NotConfirmed, Unroutable, NoParser, *postgres.TRANSIENT)
+
 _classification: TypeAdapter[Any] = TypeAdapter(Classification)
 
 
@@ -151,7 +154,7 @@ def _safe(handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (NotConfirmed, Unroutable, NoParser, *postgres.TRANSIENT) as error:
+        except AWAY as error:
             if isinstance(error, ValueError):  # what asyncpg cannot encode is for it a fault of the connection
                 raise
             detail = "try again: what was told all the same is not told twice"

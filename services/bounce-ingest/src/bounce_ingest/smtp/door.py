@@ -93,4 +93,5 @@ class Door:
 
 def peer_of(session: Session) -> str:
     """The client's address; empty where it has none."""
-    return str(session.peer[0]) if isinstance(session.peer, tuple) and session.peer else ""
+    peer: object = session.peer
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""

@@ -88,7 +88,7 @@ class Server(SMTP):
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         self._reader._buffer[:0] = content.LINE_END  # type: ignore[attr-defined]  # see content.read
         recipients = self.envelope.rcpt_tos
-        self._set_post_data_state()
+        self.envelope = self._create_envelope()
         with self._door.caps.taking() as grown:
             mail, size = await content.read(self._reader, self._manners.kept, grown)
             self.is_busy = True
