@@ -1,4 +1,4 @@
-"""Returned mail from many sessions to confirmed events, by one process and two, beside an aiosmtpd that takes it all."""
+"""Returned mail from many sessions to confirmed events, by one process and by two, beside a bare aiosmtpd."""
 
 from __future__ import annotations
 

@@ -66,9 +66,9 @@ class Door:
 
     async def take(self, way: str, recipients: Sequence[str], content: bytes) -> list[str]:
         """A reply for each recipient, when it is known whether what the mail says is safe."""
-        replies = dict.fromkeys(recipients, "")
-        found = await asyncio.gather(*(self._take(way, self.mailboxes.first([each]), content) for each in replies))
-        replies = dict(zip(replies, found, strict=True))
+        unique = dict.fromkeys(recipients)
+        found = await asyncio.gather(*(self._take(way, self.mailboxes.first([each]), content) for each in unique))
+        replies = dict(zip(unique, found, strict=True))
         return [replies[each] for each in recipients]
 
     async def _take(self, way: str, claim: Claim | None, content: bytes) -> str:
