@@ -18,7 +18,7 @@ from tests.handing_in import Mail, crowd, some
 from tracepost.tokens import Keyring
 
 NAME = "ingest"
-MAILS, WARM, CONNECTIONS = 4_000, 200, 50
+MAILS, WARM, CONNECTIONS = 3_000, 200, 50
 FOLDER = ROOT / ".local" / "bench"
 KEYRING = Keyring({1: bytes(32)})  # as `alone` has it
 

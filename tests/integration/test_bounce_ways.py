@@ -10,6 +10,7 @@ from pathlib import Path
 
 from uuid_utils.compat import uuid7
 
+from bounce_ingest.maildir import AT_ONCE, Maildir
 from local_stack.processes import free_port
 from tests.bouncing import DOMAIN, bounce, bouncing, published, return_path
 from tests.conftest import eventually
@@ -17,6 +18,7 @@ from tests.faults.alone import alone
 from tests.handing_in import Mail, crowd, some
 from tests.proxy import proxied
 from tests.running import TOKEN_KEYS
+from tracepost.runner import background
 from tracepost.tokens import Keyring
 
 NOTE = b"Subject: Hello\r\n\r\nHow are you?\r\n"
@@ -89,6 +91,26 @@ async def test_a_maildir_is_emptied_when_what_is_in_it_is_safe(broker: str, data
         await eventually(emptied)
         assert await check() is None
     assert {each.message_id for each in await published(broker, 2)} == {message_id}
+
+
+async def test_a_mail_that_cannot_be_taken_in_for_good_holds_up_no_other(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    bad = {f"{number}.bad" for number in range(AT_ONCE + 1)}
+    for name in (*bad, "9.good"):
+        (tmp_path / "new" / name).write_text(name)
+    taken: list[bytes] = []
+
+    async def take(mail: bytes) -> None:
+        if mail.endswith(b"bad"):
+            raise ZeroDivisionError
+        taken.append(mail)
+
+    async def took() -> bool:
+        return taken == [b"9.good"]
+
+    async with background(Maildir(tmp_path, 1_000, take, ()).watch()):
+        await eventually(took)
+    assert {each.name for each in (tmp_path / "new").iterdir()} == bad
 
 
 async def test_a_maildir_that_is_not_there_is_told(broker: str, database: str, tmp_path: Path) -> None:

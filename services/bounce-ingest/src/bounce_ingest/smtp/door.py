@@ -37,9 +37,10 @@ class Door:
     async def handle_EHLO(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, session: Session, _envelope: Envelope, hostname: str, told: list[str]
     ) -> list[str]:
-        """Say what RFC 2033 asks for, too."""
+        """Say what RFC 2033 asks for, too; nobody needs to say who he is."""
         session.host_name = hostname
-        return [*told[:-1], "250-ENHANCEDSTATUSCODES", "250-PIPELINING", told[-1]]
+        ours = [line for line in told[:-1] if not line.startswith("250-AUTH")]
+        return [*ours, "250-ENHANCEDSTATUSCODES", "250-PIPELINING", told[-1]]
 
     async def handle_MAIL(  # noqa: N802
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
