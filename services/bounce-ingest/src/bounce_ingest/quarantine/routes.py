@@ -90,19 +90,26 @@ class Desk:
     async def _run_if_there(self, id_: UUID) -> bool:
         """Whether it is told now."""
         entry = await self.quarantine.get(id_)
-        return bool(entry and not entry.erased_at and not isinstance(await self._run(entry), Held))
+        if entry is None or entry.erased_at or not self._reader(entry):
+            return False
+        return not isinstance(await self._run(entry), Held)
 
     async def _run(self, entry: Entry) -> Sequence[AnyEvent] | Held:
         """Tell what can be told, and then forget it; a report that went on to be told twice has the same events."""
         if entry.erased_at:
             raise _erased()
-        said = await self.readers[entry.held.way.partition(":")[0]](entry)
+        if not (read := self._reader(entry)):
+            raise _not_again(entry.held.way)
+        said = await read(entry)
         if isinstance(said, Held):
             await self.quarantine.restate(entry.id, said)
         else:
             await asyncio.gather(*(self.publisher.publish(each) for each in said))
             await self.quarantine.drop(entry.id)
         return said
+
+    def _reader(self, entry: Entry) -> Read | None:
+        return self.readers.get(entry.held.way.partition(":")[0])
 
     async def _found(self, request: web.Request) -> Entry:
         entry = await self.quarantine.get(_id(request))
@@ -188,6 +195,11 @@ def _unknown() -> Invalid:
 def _erased() -> Invalid:
     detail = "what it said was about somebody whose data were erased; it can only be dropped"
     return Invalid(Problem(code="erased", title="The report is empty", status=409, detail=detail))
+
+
+def _not_again(way: str) -> Invalid:
+    detail = f"what came by {way} is not read again: classify it by hand, or drop it"
+    return Invalid(Problem(code="not-again", title="The report cannot be run again", status=409, detail=detail))
 
 
 def _told(entry: Entry) -> dict[str, Any]:

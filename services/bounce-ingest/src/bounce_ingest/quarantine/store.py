@@ -13,6 +13,7 @@ from bounce_ingest.quarantine.contained import keys
 from bounce_ingest.quarantine.values import Bounds, Entry, Held, Kept, Reason
 from tracepost import postgres
 from tracepost.batches import Batches
+from tracepost.broker import NotConfirmed
 from tracepost.events import storable
 from tracepost.postgres import Pool
 from tracepost.runner import background
@@ -25,7 +26,7 @@ MOST_SUBJECT = 500  # characters
 _sql = postgres.load("bounce_ingest")
 
 
-class NotKept(Exception):
+class NotKept(NotConfirmed):
     """The report is not safe: the database is away, or did not answer in time; whoever sent it must try again."""
 
 
