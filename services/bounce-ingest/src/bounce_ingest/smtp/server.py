@@ -73,8 +73,8 @@ class Server(SMTP):
     def close(self, farewell: str) -> None:
         """Say why and end, after the answer to a mail that is in hand."""
         self._farewell = farewell
-        metrics.REFUSED.labels(farewell[:3]).inc()
         if not self.is_busy and self.transport is not None:
+            metrics.REFUSED.labels(farewell[:3]).inc()
             with suppress(ConnectionError):
                 self._writer.write(f"{farewell}\r\n".encode())
             self.transport.close()
