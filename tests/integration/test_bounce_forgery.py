@@ -81,7 +81,7 @@ def suppressed(events: Sequence[AnyEvent]) -> bool:
 
 
 async def assert_nothing_changed(service: Bouncing, message_id: UUID) -> list[AnyEvent]:
-    """Answers what was told all the same: a dead forward at most, which is shown of what nobody is known to have read."""
+    """Answers what was told all the same: a dead forward at most, which shows until somebody is known to have read."""
     events = await events_of(service, message_id)
     is_forward = any(isinstance(each.data, Bounced) and each.data.forwarded_to for each in events)
     assert status(events, Delivered(origin="smtp")) == ("failed" if is_forward else "delivered")

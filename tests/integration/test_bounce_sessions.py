@@ -279,7 +279,7 @@ def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
 async def test_starttls_by_the_certificate_of_now_and_nothing_said_before_it_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bounce_ingest.smtp.listening.LOOK_AT_CERTIFICATE", 0.05)
+    monkeypatch.setattr("bounce_ingest.smtp.certificate.LOOK_EVERY", 0.05)
     with pytest.raises(Unavailable, match="TLS_CERTIFICATE"):
         Certificate(tmp_path / "none.pem", tmp_path / "none.pem")
     certificate = Certificate(*write_certificate(tmp_path, "old.test"))

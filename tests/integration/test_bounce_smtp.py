@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import aiosmtplib
 import pytest
@@ -11,8 +12,11 @@ from uuid_utils.compat import uuid7
 
 from bounce_ingest.parsers.pool import parsing
 from bounce_ingest.parsers.values import NoParser
+from bounce_ingest.placing import place
 from bounce_ingest.quarantine.store import quarantining
+from bounce_ingest.quarantine.values import Held
 from bounce_ingest.receive import TRY_AGAIN, Receiving
+from bounce_ingest.report import understand
 from bounce_ingest.smtp import Door, Manners, serving
 from bounce_ingest.smtp.caps import Caps, Most
 from bounce_ingest.smtp.mailboxes import Mailboxes
@@ -30,14 +34,17 @@ from tests.bouncing import (
     settings_for,
 )
 from tests.conftest import KEYRING
+from tests.handing_in import Mail, crowd
 from tests.integration.breaking import understand_or_die
 from tests.proxy import proxied
+from tests.unit import hostile
 from tracepost import postgres, tokens
 from tracepost.broker import publishing
 from tracepost.events import Bounced, Complained
 from tracepost.tokens import LIFETIME, Keyring
 from tracepost.workers import listening
 
+BOMB = 100_000  # bytes
 MANNERS = Manners("localhost", 1 << 20, 1 << 20, idle=60, whole=600)
 
 
@@ -127,6 +134,20 @@ async def test_a_mail_that_breaks_its_parser_is_kept_and_answered_250(broker: st
     assert (kept.held.raw, kept.held.reason, kept.held.detail) == (b"die\r\n", "parser_failed", "died")
     assert kept.held.claim == Mailboxes(DOMAIN, KEYRING).claim(paths[2])
     assert {type(each.data) for each in await published(broker, 5)} == {Bounced}
+
+
+async def test_bombs_are_survived_answered_and_kept(broker: str, database: str) -> None:
+    builds = [*hostile.SHAPES.values(), *(build for _, build in islice(hostile.baited(), 0, None, 25))]
+    bombs = {build(BOMB) + b"\r\n" for build in builds}
+    expected = {bomb for bomb in bombs if isinstance(place(understand(bomb), bomb, "smtp", None, KEYRING), Held)}
+    taken: list[Mail] = []
+    async with bouncing(broker, database) as service, postgres.connected(database, "bounce_ingest") as pool:
+        mails = [Mail(bomb, f"abuse@{DOMAIN}", None) for bomb in bombs]
+        assert await crowd(service.settings.smtp_port, mails, 20, taken.append) == 0
+        held = {row["raw"] for row in await pool.fetch("SELECT raw FROM quarantine")}
+    assert len(taken) == len(bombs)
+    assert held == expected
+    assert len(held) > len(bombs) / 2
 
 
 @pytest.mark.parametrize("fault", [NoParser("none can be started"), ZeroDivisionError()], ids=["no parser", "a bug"])

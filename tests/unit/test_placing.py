@@ -20,6 +20,7 @@ from bounce_ingest.report import understand
 from tests.bouncing import ORIGINAL, RECIPIENT, bounce, complaint
 from tests.conftest import KEYRING
 from tests.unit.samples import modest
+from tests.unit.test_imports import sources
 from tracepost import tokens
 from tracepost.events import AnyEvent
 
@@ -102,6 +103,11 @@ def test_addresses_are_found_however_they_are_encoded() -> None:
     assert found >= {"anna@example.test", "bob@example.test", "carol@example.test", "dave@example.test"}
     assert KEYRING.address_key("anna@example.test") in keys(Held("unplaced", "smtp", text), KEYRING)
     assert f"{ID}/0" in keys(Held("unplaced", "smtp", b"", claim=CLAIM), KEYRING)
+
+
+def test_no_mail_is_ever_answered_with_a_mail() -> None:
+    sent = [name for name, text in sources().items() if name.startswith("bounce_ingest") and "smtplib" in text]
+    assert sent == []
 
 
 def test_recipients_stand_on_top_alone() -> None:

@@ -49,7 +49,8 @@ WEBHOOK_ELEMENTS = Counter(
     "tracepost_webhook_elements_total", "What they told: events, quarantined, ignored", ["provider", "result"]
 )
 SESSIONS = Gauge("tracepost_smtp_sessions", "Clients that are connected to hand mail in")
-REFUSED = Counter("tracepost_smtp_refused_total", "Sessions, mails and recipients that were refused", ["reply"])
+REFUSED = Counter("tracepost_smtp_refused_total", "Replies to clients by which something was refused", ["code"])
+MAILS_PASSED_OVER = Counter("tracepost_maildir_passed_over_total", "Mails in Maildir folders that could not be read")
 QUARANTINE = Gauge("tracepost_quarantine_reports", "Reports in quarantine", ["reason"])
 QUARANTINE_BYTES = Gauge("tracepost_quarantine_bytes", "Their size", ["reason"])
 QUARANTINE_DROPPED = Counter("tracepost_quarantine_dropped_total", "The oldest reports, dropped for room or age")

@@ -36,7 +36,7 @@ class Crew(NamedTuple):
     """
 
     module: str
-    count: int
+    size: int
     ports: Sequence[tuple[str, int]]
     environment: Callable[[int, Sequence[int], int], Mapping[str, str]]
 
@@ -122,7 +122,7 @@ async def supervising(crew: Crew, checks: Checks) -> AsyncIterator[None]:
     with ExitStack() as sockets, in_place_of_our_own() as sums:
         async with asyncio.TaskGroup() as group:
             tasks = []
-            for number in range(crew.count):
+            for number in range(crew.size):
                 taking = [sockets.enter_context(listening(*each, shared=True)) for each in crew.ports]
                 worker = _Worker(number, taking, crew, sums)
                 checks[f"worker {number}"] = worker.check

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from tracepost import metrics
 from tracepost.broker.session import pause
 
 log = structlog.get_logger()
@@ -27,11 +28,11 @@ class Maildir:
         self.folder = folder
         self._new, self._keep, self._take, self._try_again = folder / "new", keep, take, try_again
         self._fault: str | None = None
-        self._passed_over: dict[str, str] = {}  # by name: why it cannot be taken, though others can
+        self._passed_over: set[str] = set()  # until the next start: none of them may hold up the others
 
     async def check(self) -> str | None:
         """For readiness."""
-        return self._fault or next(iter(self._passed_over.values()), None)
+        return self._fault
 
     async def watch(self) -> None:
         """For ever; what cannot be taken now stays where it is."""
@@ -49,7 +50,6 @@ class Maildir:
                 await asyncio.sleep(pause(failures))
             elif not waiting:
                 await asyncio.sleep(LOOK_EVERY)
-                self._passed_over.clear()
 
     def _look(self) -> Sequence[str]:
         """The first that are there: the names begin with the time."""
@@ -63,9 +63,10 @@ class Maildir:
             await asyncio.to_thread((self._new / name).unlink, missing_ok=True)
         except self._try_again as error:
             self._fault = f"{name}: {error}"
-        except Exception as error:
-            log.exception("a mail is passed over", folder=str(self._new), file=name)
-            self._passed_over[name] = f"{name}: {error!r}"
+        except Exception:
+            log.exception("a mail is passed over", file=str(self._new / name))
+            self._passed_over.add(name)
+            metrics.MAILS_PASSED_OVER.inc()
 
     def _read(self, name: str) -> bytes:
         with (self._new / name).open("rb") as mail:

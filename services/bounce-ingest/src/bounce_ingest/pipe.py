@@ -8,12 +8,11 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import BinaryIO
 
-import structlog
+from pydantic import ValidationError
 
 from bounce_ingest.settings import BounceIngestSettings
 from tracepost import logs
-
-log = structlog.get_logger()
+from tracepost.settings import explain
 
 PIECE = 1024 * 1024
 START_SECONDS = 60.0  # in which what it needs must be there
@@ -30,9 +29,16 @@ def main(take: Take, addresses: Sequence[str]) -> int:
         mail = _read(sys.stdin.buffer, settings.kept_bytes)
         asyncio.run(_take(take, settings, addresses, mail))
     except Exception as error:
-        print(f"not taken, try again: {error}", file=sys.stderr)  # noqa: T201 - the mail server's log has it
+        print(f"not taken, try again: {_reason(error)}", file=sys.stderr)  # noqa: T201 - the mail server's log has it
         return os.EX_TEMPFAIL
     return os.EX_OK
+
+
+def _reason(error: Exception) -> str:
+    """That of the first of a group, which says nothing itself."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return explain(error, BounceIngestSettings.service) if isinstance(error, ValidationError) else str(error)
 
 
 async def _take(take: Take, settings: BounceIngestSettings, addresses: Sequence[str], mail: bytes) -> None:

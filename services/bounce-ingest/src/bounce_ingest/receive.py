@@ -10,7 +10,7 @@ import structlog
 
 from bounce_ingest.parsers.values import NoParser, Unparsed
 from bounce_ingest.placing import kind, place
-from bounce_ingest.quarantine.store import NotKept, Quarantine
+from bounce_ingest.quarantine.store import Quarantine
 from bounce_ingest.quarantine.values import Entry, Held
 from bounce_ingest.report import Report
 from tracepost import crash, metrics
@@ -23,7 +23,7 @@ log = structlog.get_logger()
 Parse = Callable[[bytes], Awaitable[Report | Unparsed]]
 
 # Nothing is known to be safe, and the same mail again does no harm.
-TRY_AGAIN: tuple[type[Exception], ...] = (NotConfirmed, Unroutable, NotKept, NoParser)
+TRY_AGAIN: tuple[type[Exception], ...] = (NotConfirmed, Unroutable, NoParser)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ MOST_SHOWN = 200_000  # bytes of a report in an answer; all of it is at …/raw
 # What a report says by the rules of now: events, perhaps none, or why it is held. One for each kind of way.
 Read = Callable[[Entry], Awaitable[Sequence[AnyEvent] | Held]]
 
+# What a decision needs is away; postgres.TRANSIENT holds errors of asyncpg.
+AWAY: tuple[type[Exception], ...] = (NotConfirmed, Unroutable, NoParser, *postgres.TRANSIENT)
+
 _classification: TypeAdapter[Any] = TypeAdapter(Classification)
 
 
@@ -54,8 +57,9 @@ class Desk:
     async def shown(self, _: Client, request: web.Request) -> dict[str, Any]:
         """`GET /v1/quarantine/{id}`: its beginning as text, as far as it is text."""
         entry = await self._found(request)
-        raw = entry.held.raw[:MOST_SHOWN].decode(errors="replace").replace("\0", "\ufffd")
-        return _told(entry) | {"raw": raw, "raw_is_cut": entry.size > MOST_SHOWN}
+        raw = entry.held.raw
+        shown = raw[:MOST_SHOWN].decode(errors="replace").replace("\0", "\ufffd")
+        return _told(entry) | {"raw": shown, "raw_is_cut": len(raw) > MOST_SHOWN}
 
     async def released(self, client: Client, request: web.Request) -> dict[str, Any]:
         """`POST /v1/quarantine/{id}/release`: told if it can be told now."""
@@ -87,19 +91,26 @@ class Desk:
     async def _run_if_there(self, id_: UUID) -> bool:
         """Whether it is told now."""
         entry = await self.quarantine.get(id_)
-        return bool(entry and not entry.erased_at and not isinstance(await self._run(entry), Held))
+        if entry is None or entry.erased_at or not self._reader(entry):
+            return False
+        return not isinstance(await self._run(entry), Held)
 
     async def _run(self, entry: Entry) -> Sequence[AnyEvent] | Held:
         """Tell what can be told, and then forget it; a report that went on to be told twice has the same events."""
         if entry.erased_at:
             raise _erased()
-        said = await self.readers[entry.held.way.partition(":")[0]](entry)
+        if not (read := self._reader(entry)):
+            raise _not_again(entry.held.way)
+        said = await read(entry)
         if isinstance(said, Held):
             await self.quarantine.restate(entry.id, said)
         else:
             await asyncio.gather(*(self.publisher.publish(each) for each in said))
             await self.quarantine.drop(entry.id)
         return said
+
+    def _reader(self, entry: Entry) -> Read | None:
+        return self.readers.get(entry.held.way.partition(":")[0])
 
     async def _found(self, request: web.Request) -> Entry:
         entry = await self.quarantine.get(_id(request))
@@ -151,7 +162,7 @@ def _safe(handler: Handler) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (NotConfirmed, Unroutable, NoParser, *postgres.TRANSIENT) as error:
+        except AWAY as error:
             if isinstance(error, ValueError):  # what asyncpg cannot encode is for it a fault of the connection
                 raise
             detail = "try again: what was told all the same is not told twice"
@@ -185,6 +196,11 @@ def _unknown() -> Invalid:
 def _erased() -> Invalid:
     detail = "what it said was about somebody whose data were erased; it can only be dropped"
     return Invalid(Problem(code="erased", title="The report is empty", status=409, detail=detail))
+
+
+def _not_again(way: str) -> Invalid:
+    detail = f"what came by {way} is not read again: classify it by hand, or drop it"
+    return Invalid(Problem(code="not-again", title="The report cannot be run again", status=409, detail=detail))
 
 
 def _told(entry: Entry) -> dict[str, Any]:

@@ -13,19 +13,20 @@ from bounce_ingest.quarantine.contained import keys
 from bounce_ingest.quarantine.values import Bounds, Entry, Held, Kept, Reason
 from tracepost import postgres
 from tracepost.batches import Batches
+from tracepost.broker import NotConfirmed
 from tracepost.events import storable
 from tracepost.postgres import Pool
 from tracepost.runner import background
 from tracepost.tokens import Claim, Keyring
 
 AT_ONCE = 32  # reports of one statement: each may be large
-DROPPED_AT_ONCE = 1_000
+DROPPED_AT_ONCE = 5_000
 MOST_SUBJECT = 500  # characters
 
 _sql = postgres.load("bounce_ingest")
 
 
-class NotKept(Exception):
+class NotKept(NotConfirmed):
     """The report is not safe: the database is away, or did not answer in time; whoever sent it must try again."""
 
 
@@ -98,7 +99,7 @@ class Quarantine:
             return len(await connection.fetch(_sql["erase"], sorted(about)))
 
     async def erase_again(self, within: timedelta) -> None:
-        """What came while an erasure was being written; and forget the erasures that nothing can be older than."""
+        """Forget what came while an erasure of the time `within` was being written."""
         await self._pool.execute(_sql["erase_again"], within)
 
     async def bound(self, bounds: Bounds) -> int:

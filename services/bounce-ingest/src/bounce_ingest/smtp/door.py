@@ -37,9 +37,10 @@ class Door:
     async def handle_EHLO(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, session: Session, _envelope: Envelope, hostname: str, told: list[str]
     ) -> list[str]:
-        """Say what RFC 2033 asks for, too."""
+        """Say what RFC 2033 asks for, too; nobody needs to say who he is."""
         session.host_name = hostname
-        return [*told[:-1], "250-ENHANCEDSTATUSCODES", "250-PIPELINING", told[-1]]
+        ours = [line for line in told[:-1] if not line.startswith("250-AUTH")]
+        return [*ours, "250-ENHANCEDSTATUSCODES", "250-PIPELINING", told[-1]]
 
     async def handle_MAIL(  # noqa: N802
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -66,9 +67,9 @@ class Door:
 
     async def take(self, way: str, recipients: Sequence[str], content: bytes) -> list[str]:
         """A reply for each recipient, when it is known whether what the mail says is safe."""
-        replies = dict.fromkeys(recipients, "")
-        found = await asyncio.gather(*(self._take(way, self.mailboxes.first([each]), content) for each in replies))
-        replies = dict(zip(replies, found, strict=True))
+        unique = dict.fromkeys(recipients)
+        found = await asyncio.gather(*(self._take(way, self.mailboxes.first([each]), content) for each in unique))
+        replies = dict(zip(unique, found, strict=True))
         return [replies[each] for each in recipients]
 
     async def _take(self, way: str, claim: Claim | None, content: bytes) -> str:
@@ -93,4 +94,5 @@ class Door:
 
 def peer_of(session: Session) -> str:
     """The client's address; empty where it has none."""
-    return str(session.peer[0]) if isinstance(session.peer, tuple) and session.peer else ""
+    peer: object = session.peer
+    return str(peer[0]) if isinstance(peer, tuple) and peer else ""

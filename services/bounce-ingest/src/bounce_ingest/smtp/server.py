@@ -11,6 +11,7 @@ from aiosmtpd.smtp import SMTP, syntax
 
 from bounce_ingest.smtp import content
 from bounce_ingest.smtp.door import FULL, TAKEN, TOO_LARGE, Door, peer_of
+from tracepost import metrics
 
 PIECE = 64 * 1024  # bytes that are read at once; no line of commands is longer
 
@@ -57,6 +58,7 @@ class Server(SMTP):
         refusal = self._door.caps.enter(peer)
         end = self.loop.call_later(self._manners.whole, self.close, "421 4.4.2 the session takes too long")
         self._connections.add(self)
+        metrics.SESSIONS.inc()
         try:
             if refusal:
                 self.close(refusal)
@@ -65,15 +67,24 @@ class Server(SMTP):
         finally:
             end.cancel()
             self._connections.discard(self)
+            metrics.SESSIONS.dec()
             self._door.caps.leave(peer)
 
     def close(self, farewell: str) -> None:
         """Say why and end, after the answer to a mail that is in hand."""
         self._farewell = farewell
         if not self.is_busy and self.transport is not None:
+            metrics.REFUSED.labels(farewell[:3]).inc()
             with suppress(ConnectionError):
                 self._writer.write(f"{farewell}\r\n".encode())
             self.transport.close()
+
+    async def push(self, status: str | bytes) -> None:
+        """Answer; what is refused is counted."""
+        code = status[:3].decode(errors="replace") if isinstance(status, bytes) else status[:3]
+        if code >= "4":
+            metrics.REFUSED.labels(code).inc()
+        await super().push(status)
 
     def _timeout_cb(self) -> None:
         self.close("421 4.4.2 no command for too long")
@@ -88,7 +99,7 @@ class Server(SMTP):
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         self._reader._buffer[:0] = content.LINE_END  # type: ignore[attr-defined]  # see content.read
         recipients = self.envelope.rcpt_tos
-        self._set_post_data_state()
+        self.envelope = self._create_envelope()
         with self._door.caps.taking() as grown:
             mail, size = await content.read(self._reader, self._manners.kept, grown)
             self.is_busy = True

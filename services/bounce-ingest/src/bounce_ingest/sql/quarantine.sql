@@ -4,7 +4,7 @@ INSERT INTO quarantine (id, reason, detail, way, subject, content_type, message_
     raw, size, about, erased_at)
 SELECT id, reason, detail, way, CASE WHEN erased THEN '' ELSE subject END, content_type,
     message_id, recipient_no, issued_on, kid, mark,
-    CASE WHEN erased THEN '' ELSE raw END, CASE WHEN erased THEN 0 ELSE octet_length(raw) END,
+    CASE WHEN erased THEN '' ELSE raw END, CASE WHEN erased THEN 0 ELSE octet_length(raw) + octet_length(keys) END,
     CASE WHEN erased THEN '{}' ELSE about END, CASE WHEN erased THEN now() END
 FROM (
     SELECT told.*, string_to_array(keys, ' ') AS about,

@@ -15,7 +15,7 @@ CREATE TABLE quarantine (
     kid smallint,
     mark bytea,
     raw bytea NOT NULL,                 -- empty once erased
-    size integer NOT NULL,              -- of what is kept of it
+    size integer NOT NULL,              -- of what is kept of it, and of what it is found by
     about text[] NOT NULL,              -- keyed hashes of the addresses in it, and its delivery; empty once erased
     erased_at timestamptz
 );
