@@ -214,6 +214,9 @@ def test_several_keys_are_read_and_the_highest_signs(environment: Set) -> None:
     assert keyring.verify("pixel", token)
 
 
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:ses-events"
+
+
 def required(environment: Set) -> None:
     environment(
         DATABASE_URL=DATABASE, BOUNCE_DOMAIN="bounces.example", PIXEL_URL="https://pixel.example", SMTP_PORT="2525"
@@ -287,6 +290,34 @@ def test_parsing_needs_at_least_one_parser(environment: Set) -> None:
     assert "TRACEPOST_BOUNCE_INGEST_PARSERS: Input should be greater than or equal to 1" in told
     assert "TRACEPOST_BOUNCE_INGEST_PARSE_SECONDS: Input should be greater than 0" in told
     assert "TRACEPOST_BOUNCE_INGEST_PARSE_MEMORY: Input should be greater than or equal to 134217728" in told
+
+
+def test_the_keys_of_webhooks_are_read_from_files_too(environment: Set, tmp_path: Path) -> None:
+    required(environment)
+    (tmp_path / "keys").write_text("an old key, a new key\n")
+    environment(WEBHOOK_MAILGUN_KEYS_FILE=str(tmp_path / "keys"), WEBHOOK_AMAZON_SES_TOPICS=f"{TOPIC},{TOPIC}-2")
+    made = BounceIngestSettings()
+    assert [each.get_secret_value() for each in made.webhook_mailgun_keys] == ["an old key", "a new key"]
+    assert made.webhook_amazon_ses_topics == (TOPIC, f"{TOPIC}-2")
+    assert "key" not in printable(made).partition("WEBHOOK_MAILGUN_KEYS=")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("AMAZON_SES_TOPICS", "ses-events", "is no topic: write it as arn:aws:sns:"),
+        ("SENDGRID_KEYS", "hush", "WEBHOOK_SENDGRID_KEYS: it is no verification key"),
+        ("POSTMARK_SECRETS", "hush:hush", "WEBHOOK_POSTMARK_SECRETS: has 9 characters; write at least 16"),
+        ("STANDARD_KEYS", "whsec_hush", "WEBHOOK_STANDARD_KEYS: write whsec_<base64"),
+        ("MANDRILL_KEYS", "hush", "WEBHOOK_MANDRILL_URL is missing"),
+        ("MAILGUN_KEYS", "hush,hush,hush", "TRACEPOST_BOUNCE_INGEST_WEBHOOK_MAILGUN_KEYS: Tuple should have at most 2"),
+    ],
+)
+def test_a_key_of_a_webhook_that_cannot_verify_is_refused(environment: Set, name: str, value: str, told: str) -> None:
+    required(environment)
+    environment(**{f"WEBHOOK_{name}": value})
+    assert told in explained(BounceIngestSettings)
+    assert "hush" not in explained(BounceIngestSettings)
 
 
 def test_a_certificate_needs_its_key(environment: Set) -> None:
