@@ -69,6 +69,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "rendering failure": soft("system", "amazon-ses-not-tried"),
         "subscription": OPT_OUT,
         "subscription, kept": Ignored("it names nobody to whom anything has happened"),
+        "beginning of notifications": Ignored("SES has begun to use the topic"),
         "unknown": UNKNOWN,
     },
     "sendgrid": {

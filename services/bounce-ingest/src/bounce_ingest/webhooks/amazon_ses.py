@@ -43,6 +43,7 @@ _FEEDBACK: Mapping[str, FeedbackType] = {kind: kind for kind in get_args(Feedbac
 _IGNORED: Mapping[str, str] = {
     "Send": "SES has taken it, as the sender knows",
     "Click": "clicks are not tracked",
+    "AmazonSnsSubscriptionSucceeded": "SES has begun to use the topic",
 }
 # What SNS posts once when SES begins to use a topic.
 _GREETING = "Successfully validated SNS topic"
