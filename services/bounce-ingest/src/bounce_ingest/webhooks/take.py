@@ -108,11 +108,11 @@ class Webhooks:
         told: list[AnyEvent | Held] = []
         ignored: list[Ignored] = []
         for element in elements:
-            match placed(name, provider, element, trust, self.keyring, call.at):
-                case Ignored() as found:
-                    ignored.append(found)
-                case found:
-                    told += found
+            found = placed(name, provider, element, trust, self.keyring, call.at)
+            if isinstance(found, Ignored):
+                ignored.append(found)
+            else:
+                told += found
             await asyncio.sleep(0)  # a large batch holds nobody up
         return told, ignored
 
