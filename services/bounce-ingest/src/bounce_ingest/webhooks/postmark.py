@@ -77,7 +77,7 @@ def tell(element: object) -> Telling:
     """What the record tells."""
     record = fields.text(element, "RecordType")
     kind = fields.text(element, "Type") if record == "Bounce" else record
-    if why := _IGNORED.get(kind) or _of_no_recipient(kind, element):
+    if why := _IGNORED.get(kind) or _why_nothing(kind, element):
         return Ignored(why)
     data = _data(kind, element)
     if data is None:
@@ -93,8 +93,8 @@ def tell(element: object) -> Telling:
     return [told]
 
 
-def _of_no_recipient(kind: str, element: object) -> str | None:
-    """Why a change of the suppression list is not to be told, if it is not."""
+def _why_nothing(kind: str, element: object) -> str | None:
+    """Why a change of the suppression list says nothing of the message, if it does not."""
     if kind != "SubscriptionChange":
         return None
     if fields.at(element, "SuppressSending") is not True:
