@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -33,7 +34,7 @@ class _Here(AbstractResolver):
     def __init__(self, port: int) -> None:
         self.port, self.asked = port, set[str]()
 
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:  # type: ignore[override]  # the family's type is private
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
         self.asked.add(host)
         return [ResolveResult(hostname=host, host="127.0.0.1", port=self.port, family=family, proto=0, flags=0)]
 
@@ -99,7 +100,7 @@ async def service(here: Sns, broker: str, database: str) -> AsyncIterator[Bounci
         yield running
 
 
-def bounce(**more: object) -> Call:
+def bounce(**more: Any) -> Call:
     return webhooks.call("amazon-ses", webhooks.payload("amazon-ses", "bounce", TOKEN), **more)
 
 
@@ -140,7 +141,7 @@ async def test_certificates_from_elsewhere_prove_nothing(service: Bouncing, here
     assert await published(broker, 0) == []
 
 
-BAD = {
+BAD: dict[str, dict[str, Any]] = {
     "a redirect": {"status": 302, "headers": {"Location": f"https://evil.example{PATH}"}},
     "not found": {"status": 404},
     "too large": {"body": b"x" * (certificates.MOST_BYTES + 1)},
@@ -149,7 +150,7 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 async def test_without_a_certificate_sns_is_to_try_again(service: Bouncing, here: Sns, broker: str, bad: str) -> None:
-    here.answer = web.Response(**BAD[bad])  # type: ignore[arg-type]  # each of its own type
+    here.answer = web.Response(**BAD[bad])
     for _ in range(2):
         assert (await posted(service, "amazon-ses", bounce(), 503))["code"] == "webhook-unavailable"
     assert here.asked == [PATH]  # and not at once, whoever asks

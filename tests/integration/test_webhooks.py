@@ -65,7 +65,7 @@ async def test_of_a_batch_only_the_bad_element_is_set_apart(broker: str, databas
     async with serving(broker, database) as service:
         for provider, names in cases.items():
             batch = [webhooks.payload(provider, name, TOKEN) for name in names]
-            call = webhooks.call(provider, *batch, {"event": {}}, 7)
+            call = webhooks.call(provider, *batch, {"event": {}, "of": provider}, f"of {provider}")
             assert await posted(service, provider, call) == told(events=1, quarantined=3, ignored=1)
         assert await held(service) == [
             *[("not_understood", "unknown_event")] * 2,
