@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from aiosmtpd.smtp import SMTP, syntax
 
 from bounce_ingest.smtp import content
-from bounce_ingest.smtp.door import FULL, TAKEN, TOO_LARGE, Door, peer_of
+from bounce_ingest.smtp.door import FULL, TAKEN, TOO_LARGE, Door, Mail, peer_of
 from tracepost import metrics
+from tracepost.tokens import Claim
 
 PIECE = 64 * 1024  # bytes that are read at once; no line of commands is longer
 
@@ -49,6 +51,9 @@ class Server(SMTP):
         self._door, self._manners, self._connections = door, manners, connections
         self.is_busy = False
         self._farewell = ""
+
+    def _create_envelope(self) -> Mail:
+        return Mail()
 
     async def _handle_client(self) -> None:
         """The whole session."""
@@ -98,13 +103,13 @@ class Server(SMTP):
             return
         await self.push("354 End data with <CR><LF>.<CR><LF>")
         self._reader._buffer[:0] = content.LINE_END  # type: ignore[attr-defined]  # see content.read
-        recipients = self.envelope.rcpt_tos
+        claims = self.envelope.claims
         self.envelope = self._create_envelope()
         with self._door.caps.taking() as grown:
             mail, size = await content.read(self._reader, self._manners.kept, grown)
             self.is_busy = True
             try:
-                await self._answer(await self._replies(recipients, mail, size))
+                await self._answer(await self._replies(claims, mail, size))
             finally:
                 self.is_busy = False
         self._reset_timeout()
@@ -122,10 +127,10 @@ class Server(SMTP):
             return "501 5.5.4 DATA has no argument"
         return None if self._door.caps.has_room() else FULL
 
-    async def _replies(self, recipients: list[str], mail: bytes, size: int) -> list[str]:
+    async def _replies(self, claims: Sequence[Claim | None], mail: bytes, size: int) -> list[str]:
         if size > self._manners.most:
-            return [TOO_LARGE] * len(recipients)
-        return await self._door.take(self.way, recipients, mail)
+            return [TOO_LARGE] * len(claims)
+        return await self._door.take(self.way, claims, mail)
 
     async def _answer(self, replies: list[str]) -> None:
         """One for all: taken only if it is for every recipient, who is told of again without harm."""
