@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import AnyStr
 
 from aiosmtpd.smtp import SMTP, syntax
 
@@ -84,11 +85,11 @@ class Server(SMTP):
                 self._writer.write(f"{farewell}\r\n".encode())
             self.transport.close()
 
-    async def push(self, status: str | bytes) -> None:
+    async def push(self, status: AnyStr) -> None:
         """Answer; what is refused is counted."""
-        code = status[:3].decode(errors="replace") if isinstance(status, bytes) else status[:3]
-        if code >= "4":
-            metrics.REFUSED.labels(code).inc()
+        text = status.decode(errors="replace") if isinstance(status, bytes) else status
+        if text >= "4":
+            metrics.REFUSED.labels(text[:3]).inc()
         await super().push(status)
 
     def _timeout_cb(self) -> None:
