@@ -53,25 +53,25 @@ class Session:
 
     async def hand_in(self, mail: Mail) -> None:
         """Return when it is taken; NotTaken, OSError or EOFError otherwise."""
-        self._writer.write(f"MAIL FROM:<>\r\nRCPT TO:<{mail.to}>\r\nDATA\r\n".encode())
-        for expected in (b"250", b"250", b"354"):
-            await self.reply(expected)
-        self._writer.write(mail.content + b".\r\n")
-        await self.reply(b"250")
-
-    async def reply(self, expected: bytes) -> None:
-        """Read one."""
         async with asyncio.timeout(PATIENCE):
-            while (line := await self._reader.readuntil())[3:4] == b"-":
-                pass
+            self._writer.write(f"MAIL FROM:<>\r\nRCPT TO:<{mail.to}>\r\nDATA\r\n".encode())
+            for expected in (b"250", b"250", b"354"):
+                await self._reply(expected)
+            self._writer.write(mail.content + b".\r\n")
+            await self._reply(b"250")
+
+    async def _reply(self, expected: bytes) -> None:
+        while (line := await self._reader.readuntil())[3:4] == b"-":
+            pass
         if not line.startswith(expected):
             raise NotTaken(line.decode())
 
     async def begin(self) -> None:
         """Be greeted and say hello."""
-        await self.reply(b"220")
-        self._writer.write(b"EHLO client.test\r\n")
-        await self.reply(b"250")
+        async with asyncio.timeout(PATIENCE):
+            await self._reply(b"220")
+            self._writer.write(b"EHLO client.test\r\n")
+            await self._reply(b"250")
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from hashlib import sha256
@@ -43,7 +43,7 @@ async def running(broker: str, database: str, **settings: str) -> AsyncIterator[
         yield service, port
 
 
-async def flood(port: int, count: int, connections: int, troubles: list[Trouble]) -> tuple[list[Mail], int]:
+async def flood(port: int, count: int, connections: int, troubles: Sequence[Trouble]) -> tuple[list[Mail], int]:
     """Hand so many in, with each trouble at its time; answers those that were taken, and how often one was not."""
     mails, taken = some(KEYRING, count, UNPROVEN), list[Mail]()
 

@@ -138,6 +138,7 @@ async def test_whatever_the_content_is_it_ends_at_its_end_alone_and_is_handed_on
             await client.writer.drain()
         replies = [await client.reply() for _ in range(6)]
         assert [each[:3] for each in replies] == ["250", "250", "250", "354", "250", "250"]
+        assert await client.say("IT") == "221 Bye"
         assert taken.contents == [b""]
 
 

@@ -46,9 +46,15 @@ class Receiving:
         if isinstance(said, Held):
             await self.quarantine.keep(said)
         else:
-            await asyncio.gather(*(self.publisher.publish(each) for each in said))
+            await self._tell(said)
         crash.point("bounce-ingest.confirmed")
         _count(way, report, said)
+
+    async def _tell(self, events: Sequence[AnyEvent]) -> None:
+        if len(events) == 1:  # nearly always: no task is made for it
+            await self.publisher.publish(events[0])
+        else:
+            await asyncio.gather(*(self.publisher.publish(each) for each in events))
 
     async def read_again(self, entry: Entry) -> Sequence[AnyEvent] | Held:
         """What a mail in quarantine says by the rules of now."""

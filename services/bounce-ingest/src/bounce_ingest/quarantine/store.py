@@ -36,7 +36,7 @@ class Quarantine:
     def __init__(self, pool: Pool, keyring: Keyring, within: float) -> None:
         self._pool, self._keyring, self._within = pool, keyring, within
         self._batches = Batches(self._hold, (), most=AT_ONCE)
-        self._rows = self._size = 0  # that this process has put there
+        self._rows = self._size = 0  # that this process has put there since the bounds were looked at
         self._more = asyncio.Event()
 
     async def keep(self, held: Held) -> None:
@@ -69,8 +69,7 @@ class Quarantine:
         return [None] * len(batch)
 
     async def grows(self, rows: int, size: int) -> None:
-        """Return when this process has put so many there, or so many bytes."""
-        rows, size = self._rows + rows, self._size + size
+        """Return when this process has put so many there since the bounds were looked at, or so many bytes."""
         while self._rows < rows and self._size < size:
             self._more.clear()
             await self._more.wait()
@@ -104,7 +103,7 @@ class Quarantine:
 
     async def bound(self, bounds: Bounds) -> int:
         """Drop the oldest beyond the bounds; answers how many."""
-        dropped = 0
+        dropped = self._rows = self._size = 0
         while count := await self._pool.fetchval(
             _sql["drop_oldest"], bounds.rows, bounds.size, timedelta(bounds.days), DROPPED_AT_ONCE
         ):

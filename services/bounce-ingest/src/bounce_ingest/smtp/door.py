@@ -25,6 +25,14 @@ FULL = "452 4.3.1 too much mail in hand, try again later"
 TOO_LARGE = "552 5.3.4 the mail is too large"
 
 
+class Mail(Envelope):
+    """A mail's envelope; what each recipient's return path says, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claims: list[Claim | None] = []
+
+
 class Door:
     """What aiosmtpd asks; `receive` returns when a mail is safe, or fails for one of the reasons to `try_again`."""
 
@@ -53,24 +61,26 @@ class Door:
         return "250 2.1.0 OK"
 
     async def handle_RCPT(  # noqa: N802
-        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+        self, _server: SMTP, _session: Session, envelope: Mail, address: str, _options: list[str]
     ) -> str:
         """Refuse what is neither a valid return path of ours, which only who had the mail can know, nor a fixed one."""
         if len(envelope.rcpt_tos) >= MOST_RECIPIENTS:
             return "452 4.5.3 too many recipients"
         try:
-            self.mailboxes.claim(address)
+            envelope.claims.append(self.mailboxes.claim(address))
         except Refused as refusal:
             return str(refusal)
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
-    async def take(self, way: str, recipients: Sequence[str], content: bytes) -> list[str]:
-        """A reply for each recipient, when it is known whether what the mail says is safe."""
-        unique = dict.fromkeys(recipients)
-        found = await asyncio.gather(*(self._take(way, self.mailboxes.first([each]), content) for each in unique))
+    async def take(self, way: str, claims: Sequence[Claim | None], content: bytes) -> list[str]:
+        """A reply for each recipient, by its claim, when it is known whether what the mail says is safe."""
+        if len(claims) == 1:
+            return [await self._take(way, claims[0], content)]
+        unique = dict.fromkeys(claims)
+        found = await asyncio.gather(*(self._take(way, claim, content) for claim in unique))
         replies = dict(zip(unique, found, strict=True))
-        return [replies[each] for each in recipients]
+        return [replies[claim] for claim in claims]
 
     async def _take(self, way: str, claim: Claim | None, content: bytes) -> str:
         try:
