@@ -162,14 +162,14 @@ async def test_a_new_rule_tells_what_was_held(broker: str, database: str) -> Non
         for claim in claims:
             await quarantine.keep(Held("not_understood", "maildir", bounce(), "no_report", claim=claim))
         await service.send(STRANGE, paths[0])
-        webhook = Held("unplaced", "webhook:none", b"{}", content_type="application/json")
-        await quarantine.keep(webhook)
+        stranger = Held("unplaced", "elsewhere", b"{}", content_type="application/json")
+        await quarantine.keep(stranger)
         answers = [await service.ask("POST", "/quarantine/run-again", {"limit": 4})]
         while cursor := answers[-1]["cursor"]:
             answers.append(await service.ask("POST", "/quarantine/run-again", {"limit": 4, "cursor": cursor}))
         assert [(each["looked_at"], each["told"]) for each in answers] == [(4, 2), (3, 3)]
-        assert [each["way"] for each in await service.held()] == ["webhook:none", "smtp"]
-        assert (await service.answer("POST", f"/quarantine/{webhook.id}/release"))[0] == 409
+        assert [each["way"] for each in await service.held()] == ["elsewhere", "smtp"]
+        assert (await service.answer("POST", f"/quarantine/{stranger.id}/release"))[0] == 409
         found = await published(broker, 5)
     assert {each.message_id for each in found} == {claim.message_id for claim in claims if claim}
 
