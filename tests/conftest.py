@@ -84,6 +84,13 @@ def _authorization(management_url: str) -> dict[str, str]:
 @pytest.fixture
 async def database(servers: Servers) -> AsyncIterator[str]:
     """The URL of an empty database of its own."""
+    async with new_database(servers) as url:
+        yield url
+
+
+@asynccontextmanager
+async def new_database(servers: Servers) -> AsyncIterator[str]:
+    """An empty database that goes with the block."""
     name = f"test_{secrets.token_hex(4)}"
     await create_database(servers.postgres_url, name)
     try:

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from local_stack.postgres import PostgresServer
 from local_stack.rabbitmq import RabbitNode
 from local_stack.stack import Servers
-from tests.bench import compose, consume, fold, outage, parse, pixel, publish, query, send, sign
+from tests.bench import compose, consume, fold, ingest, outage, parse, pixel, publish, query, send, sign
 from tests.bench.harness import Wrong, run
 from tests.conftest import ROOT
 
@@ -22,7 +22,8 @@ STORED = (1_000_000, 5_000_000)  # events in the databases over which the fold i
 
 async def main(pattern: str) -> int:
     """Run what is chosen; returns the exit code."""
-    names = [bench.name for bench in (*ALONE, *BROKER)] + [fold.NAME, outage.NAME, query.NAME, send.NAME, *pixel.NAMES]
+    names = [bench.name for bench in (*ALONE, *BROKER)]
+    names += [fold.NAME, ingest.NAME, outage.NAME, query.NAME, send.NAME, *pixel.NAMES]
     if not (chosen := {name for name in names if fnmatch(name, pattern)}):
         print(f"no bench is named {pattern}; there are {', '.join(names)}")  # noqa: T201
         return os.EX_USAGE
@@ -57,6 +58,8 @@ async def with_servers(chosen: AbstractSet[str]) -> None:
             await query.measure(servers, pids)
         if send.NAME in chosen:
             await send.measure(servers, {"RabbitMQ": rabbit.pid, "PostgreSQL": postgres.pid})
+        if ingest.NAME in chosen:
+            await ingest.measure(servers, {"RabbitMQ": rabbit.pid})
         for name in pixel.NAMES:
             if name in chosen:
                 await pixel.measure(servers, rabbit.pid, name)

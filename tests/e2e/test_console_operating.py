@@ -12,8 +12,9 @@ import pytest
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
-from local_stack.stack import HOST, Stack
+from local_stack.stack import BOUNCE_DOMAIN, HOST, Stack
 from tests import chromium
+from tests.bouncing import send
 from tests.conftest import eventually
 from tests.e2e.asking import answered, has_status, request, sent, suppressed
 from tests.running import running
@@ -69,6 +70,27 @@ async def test_a_destination_is_paused_and_a_message_is_sent_ahead_of_its_time(s
     await page.get_by_role("button", name="Try now").click()
     await decide(page, "Try now", "Reason")
     await eventually(lambda: has_status(stack, told["message_id"], "delivered"))
+
+
+async def test_a_report_that_nobody_understands_is_decided_by_a_person(stack: Stack, page: Page) -> None:
+    id_, _ = await sent(stack, "delivered", "delivered")
+    subject = f"{SCRIPT} {secrets.token_hex(4)}"
+    mail = f"Subject: {subject}\r\n\r\nThis did not come through.\r\n".encode()
+    await send(int(stack.environment["TRACEPOST_BOUNCE_INGEST_SMTP_PORT"]), mail, f"postmaster@{BOUNCE_DOMAIN}")
+    await page.goto(f"{stack.console_url}#/quarantine")
+    line = page.locator(".pile a").filter(has_text=subject)
+    await line.click()
+    await expect(page.locator(".letter pre")).to_contain_text("This did not come through.")
+    await chromium.assert_open_to_all(page)
+    await page.get_by_role("button", name="Run again").click()
+    await expect(page.get_by_text("Still held: not understood.")).to_be_visible()
+    await page.get_by_role("button", name="Say what it is").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Message").fill(id_)
+    await dialog.get_by_role("button", name="Record it").click()
+    await expect(line).to_have_count(0)
+    await eventually(lambda: has_status(stack, id_, "failed"))  # a person's word is no proof of a hard bounce
+    assert await page.evaluate("window.harm") is None
 
 
 @asynccontextmanager

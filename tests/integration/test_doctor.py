@@ -19,17 +19,19 @@ import dns.asyncresolver
 import pytest
 
 from bounce_ingest import smtp
+from bounce_ingest.smtp.caps import Caps, Most
+from bounce_ingest.smtp.mailboxes import Mailboxes
 from local_stack.binaries import Missing
 from local_stack.processes import free_port
 from tests import name_server
 from tests.certificates import Authority
-from tests.integration.test_bounce_smtp import settings_for
 from tests.signatures import BOTH, ED25519, RSA, key_files
 from tracepost.doctor.domains import Domains
 from tracepost.doctor.examine import examine
 from tracepost.doctor.findings import Finding
 from tracepost.doctor.publishing import record
 from tracepost.tokens import Keyring
+from tracepost.workers import listening
 
 OURS = ip_address("127.0.0.1")
 GOOD = "\n".join(
@@ -77,15 +79,17 @@ def faults(findings: list[Finding]) -> dict[str, str]:
     return {each.check: each.remedy for each in findings if each.level != "ok"}
 
 
-async def test_a_domain_that_is_well(tmp_path: Path, token_keys: str, keyring: Keyring) -> None:
-    ours = settings_for("amqp://127.0.0.1", token_keys)
+async def test_a_domain_that_is_well(tmp_path: Path, keyring: Keyring) -> None:
+    taking, most = listening("127.0.0.1", 0), Most(connections=20, of_address=20, a_minute=1_000, in_hand=1 << 24)
+    door = smtp.Door(Mailboxes("bounces.example.org", keyring), Caps(most, []), nobody, ())
+    manners = smtp.Manners("mx.example.org", most=600_000, kept=300_000, idle=30, whole=60)
     async with (
         resolving(GOOD) as resolver,
-        smtp.serving(ours, smtp.ReturnPaths(ours.bounce_domain, keyring, nobody)),
+        smtp.serving(door, manners, [taking], []),
         tls_server(tmp_path, "track.example.org", days=90) as (port, trust),
     ):
         asked = replace(ASKED, tracking=f"https://track.example.org:{port}/")
-        findings = await examine(asked, resolver, smtp_port=ours.smtp_port, trust=trust)
+        findings = await examine(asked, resolver, smtp_port=taking.getsockname()[1], trust=trust)
     assert faults(findings) == {}
     assert [each.check for each in findings] == [
         "MX of example.org",

@@ -17,7 +17,7 @@ SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
     *("sender.compose", "sender.copies", "sender.fields", "sender.parts", "sender.outcome", "sender.apps"),
-    *("sender.entities", "sender.parameters", "sender.dkim"),
+    *("sender.echoes", "sender.entities", "sender.parameters", "sender.dkim"),
     *("sender.lanes", "sender.pacing"),
     "sender.routing",
     *(
@@ -27,14 +27,24 @@ PURE = {
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content", "sender.smtp.auth"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
     *("sender.listing", "sender.operating"),
-    *("pixel.answers", "pixel.limit", "pixel.opens", "pixel.places", "pixel.records", "pixel.verdict"),
+    *("pixel.answers", "pixel.opens", "pixel.places", "pixel.records", "pixel.verdict"),
     *("bounce_ingest.report", "bounce_ingest.facts", "bounce_ingest.parsers.values", "bounce_ingest.reading"),
+    *("bounce_ingest.placing", "bounce_ingest.smtp.mailboxes", "bounce_ingest.smtp.caps"),
+    *(f"bounce_ingest.quarantine.{room}" for room in ("values", "contained", "asked")),
     *(
         f"bounce_ingest.reading.{room}"
         for room in (
             *("addresses", "amazon_ses", "automatic", "delivery_status", "diagnosis", "disposition", "feedback"),
             *("formats", "lines", "mail_system", "notice", "parts", "returned", "rich_text", "shapes", "values"),
             *("vendor", "wording"),
+        )
+    ),
+    "bounce_ingest.webhooks",
+    *(
+        f"bounce_ingest.webhooks.{room}"
+        for room in (
+            *("amazon_ses", "causes", "fields", "mailgun", "mandrill", "place", "postmark", "replays", "sendgrid"),
+            *("signatures", "sns", "standard", "values"),
         )
     ),
     *(
@@ -60,6 +70,7 @@ PURE = {
     *("tracepost.dkim_keys", "tracepost.doctor.findings", "tracepost.doctor.publishing", "tracepost.doctor.domains"),
     *("tracepost.doctor.spf", "tracepost.doctor.spf_terms", "tracepost.doctor.dkim", "tracepost.doctor.dmarc"),
     *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
+    "tracepost.limit",
 }
 ADAPTERS = {
     *(
@@ -72,8 +83,9 @@ ADAPTERS = {
         "sender.control_store",
         "sender.policy_store",
     ),
-    *("pixel.http1", "pixel.spool", "pixel.sums"),
-    *("bounce_ingest.smtp", "bounce_ingest.parsers"),
+    *("pixel.http1", "pixel.spool"),
+    *("bounce_ingest.smtp", "bounce_ingest.parsers", "bounce_ingest.quarantine.store"),
+    "bounce_ingest.webhooks.certificates",
     *("status_store.store", "status_store.queries", "status_store.graves", "status_store.logins"),
     *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }
@@ -85,7 +97,7 @@ MAY_IMPORT = {
     "handler": {"pure", "adapter", "settings"},
     "adapter": {"pure", "settings"},
     "pure": {"pure"},
-    "settings": {"pure"},
+    "settings": {"pure", "settings"},
 }
 
 IO = {

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pixel import limit
-from pixel.limit import WINDOW, Limit
 from tests.unit.samples import modest
+from tracepost import limit
+from tracepost.limit import WINDOW, Limit
 
 times = st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 30)), max_size=80)
 

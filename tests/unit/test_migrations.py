@@ -54,7 +54,7 @@ def test_files_that_are_not_numbered_one_by_one_are_refused(package: Package, na
         migrations(package.name)
 
 
-@pytest.mark.parametrize("service", ["sender", "status_store"])
+@pytest.mark.parametrize("service", ["bounce_ingest", "sender", "status_store"])
 def test_those_of_the_services_are_in_order(service: str) -> None:
     assert migrations(service)[0].name.startswith("001_")
 

@@ -214,6 +214,9 @@ def test_several_keys_are_read_and_the_highest_signs(environment: Set) -> None:
     assert keyring.verify("pixel", token)
 
 
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:ses-events"
+
+
 def required(environment: Set) -> None:
     environment(
         DATABASE_URL=DATABASE, BOUNCE_DOMAIN="bounces.example", PIXEL_URL="https://pixel.example", SMTP_PORT="2525"
@@ -271,7 +274,8 @@ def test_a_list_may_have_spaces(environment: Set) -> None:
 
 
 def test_a_parser_has_room_for_what_it_reads(environment: Set) -> None:
-    environment(BOUNCE_DOMAIN="bounces.example", PARSE_BYTES=str(32 * 1024 * 1024))
+    required(environment)
+    environment(PARSE_BYTES=str(32 * 1024 * 1024))
     assert explained(BounceIngestSettings) == (
         "Value error, PARSE_MEMORY is 536870912: for PARSE_BYTES set it to 1140850688 or more"
     )
@@ -280,11 +284,58 @@ def test_a_parser_has_room_for_what_it_reads(environment: Set) -> None:
 
 
 def test_parsing_needs_at_least_one_parser(environment: Set) -> None:
-    environment(BOUNCE_DOMAIN="bounces.example", PARSERS="0", PARSE_SECONDS="0", PARSE_MEMORY="1000000")
+    required(environment)
+    environment(PARSERS="0", PARSE_SECONDS="0", PARSE_MEMORY="1000000")
     told = explained(BounceIngestSettings)
     assert "TRACEPOST_BOUNCE_INGEST_PARSERS: Input should be greater than or equal to 1" in told
     assert "TRACEPOST_BOUNCE_INGEST_PARSE_SECONDS: Input should be greater than 0" in told
     assert "TRACEPOST_BOUNCE_INGEST_PARSE_MEMORY: Input should be greater than or equal to 134217728" in told
+
+
+def test_the_keys_of_webhooks_are_read_from_files_too(environment: Set, tmp_path: Path) -> None:
+    required(environment)
+    (tmp_path / "keys").write_text("an old key, a new key\n")
+    environment(WEBHOOK_MAILGUN_KEYS_FILE=str(tmp_path / "keys"), WEBHOOK_AMAZON_SES_TOPICS=f"{TOPIC},{TOPIC}-2")
+    made = BounceIngestSettings()
+    assert [each.get_secret_value() for each in made.webhook_mailgun_keys] == ["an old key", "a new key"]
+    assert made.webhook_amazon_ses_topics == (TOPIC, f"{TOPIC}-2")
+    assert "key" not in printable(made).partition("WEBHOOK_MAILGUN_KEYS=")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("AMAZON_SES_TOPICS", "ses-events", "is no topic: write it as arn:aws:sns:"),
+        ("SENDGRID_KEYS", "hush", "WEBHOOK_SENDGRID_KEYS: it is no verification key"),
+        ("POSTMARK_SECRETS", "hush:hush", "WEBHOOK_POSTMARK_SECRETS: has 9 characters; write at least 16"),
+        ("STANDARD_KEYS", "whsec_hush", "WEBHOOK_STANDARD_KEYS: write whsec_<base64"),
+        ("MANDRILL_KEYS", "hush", "WEBHOOK_MANDRILL_URL is missing"),
+        ("MAILGUN_KEYS", "hush,hush,hush", "TRACEPOST_BOUNCE_INGEST_WEBHOOK_MAILGUN_KEYS: Tuple should have at most 2"),
+    ],
+)
+def test_a_key_of_a_webhook_that_cannot_verify_is_refused(environment: Set, name: str, value: str, told: str) -> None:
+    required(environment)
+    environment(**{f"WEBHOOK_{name}": value})
+    assert told in explained(BounceIngestSettings)
+    assert "hush" not in explained(BounceIngestSettings)
+
+
+def test_a_certificate_needs_its_key(environment: Set) -> None:
+    required(environment)
+    environment(TLS_CERTIFICATE="/etc/tracepost/chain.pem")
+    assert "TLS_CERTIFICATE and TLS_KEY go together" in explained(BounceIngestSettings)
+
+
+def test_workers_share_the_limits_of_mail_and_listen_on_ports_that_are_numbers(environment: Set) -> None:
+    required(environment)
+    environment(BOUNCE_INGEST_WORKERS="4", MOST_CONNECTIONS="100", PARSERS="2", LMTP_PORT="8124")
+    settings = BounceIngestSettings()
+    assert settings.ports() == [("127.0.0.1", 8103), ("127.0.0.1", 2525), ("127.0.0.1", 8124)]
+    told = settings.of_worker(3, [5, 6, 7], 8)
+    names = ("WORKER", "WORKERS", "LISTEN_FDS", "PARENT_FD", "MOST_CONNECTIONS", "PARSERS")
+    assert [told[f"TRACEPOST_BOUNCE_INGEST_{name}"] for name in names] == ["3", "1", "5,6,7", "8", "25", "1"]
+    environment(LMTP_PORT="0")
+    assert "give numbers" in explained(BounceIngestSettings)
 
 
 def test_the_relays_ranges_are_read_from_a_file_at_the_start(environment: Set, tmp_path: Path) -> None:
@@ -302,7 +353,7 @@ def test_workers_share_a_port_and_a_limit(environment: Set) -> None:
     environment(PIXEL_WORKERS="4", PIXEL_PORT="0")
     assert "PORT is 0" in explained(PixelSettings)
     environment(PIXEL_PORT="8102")
-    told = PixelSettings().of_worker(7, 8)
+    told = PixelSettings().of_worker(0, [7], 8)
     assert {name: told[f"TRACEPOST_PIXEL_{name}"] for name in ("WORKERS", "LISTEN_FD", "OPENS_A_MINUTE")} == {
         "WORKERS": "1",
         "LISTEN_FD": "7",

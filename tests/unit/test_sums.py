@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pixel.sums import Sample, Sums, in_place_of_our_own, snapshot
 from tracepost import metrics
+from tracepost.sums import Sample, Sums, in_place_of_our_own, snapshot
 
 ALONE = CollectorRegistry()
 OPENS = Counter("tracepost_x", "x", ["verdict"], registry=ALONE)

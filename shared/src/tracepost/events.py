@@ -314,7 +314,8 @@ def derived_id(*parts: object) -> UUID:
 
 def derived_text(*parts: object) -> str:
     """The same as text."""
-    return str(uuid_utils.uuid5(_NAMESPACE, "tracepost:" + "\x1f".join(map(str, parts))))
+    text = "tracepost:" + "\x1f".join(map(str, parts))
+    return str(uuid_utils.uuid5(_NAMESPACE, text.encode(errors="surrogatepass")))  # half a pair is as good as any
 
 
 def text(item: AnyEvent) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID
@@ -138,9 +139,11 @@ def answer(told: object, *, status: int = 200, headers: Mapping[str, str] | None
 
 
 @asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
-    """Serve until the block ends, open requests finished; yields the port."""
-    async with answering(app) as protocol, listening(protocol, host, port) as taken:
+async def serving(
+    app: web.Application, host: str, port: int, taking: socket.socket | None = None
+) -> AsyncIterator[int]:
+    """Serve there, or what connects to `taking`, until the block ends, open requests finished; yields the port."""
+    async with answering(app) as protocol, listening(protocol, host, port, taking) as taken:
         yield taken
 
 
@@ -157,9 +160,16 @@ async def answering(app: web.Application) -> AsyncIterator[Callable[[], asyncio.
 
 
 @asynccontextmanager
-async def listening(protocol: Callable[[], asyncio.Protocol], host: str, port: int) -> AsyncIterator[int]:
-    """Take connections until the block ends; yields the port."""
-    server = await asyncio.get_running_loop().create_server(protocol, host, port, backlog=BACKLOG)
+async def listening(
+    protocol: Callable[[], asyncio.Protocol], host: str, port: int, taking: socket.socket | None = None
+) -> AsyncIterator[int]:
+    """Take connections there, or those of `taking`, until the block ends; yields the port."""
+    loop = asyncio.get_running_loop()
+    server = await (
+        loop.create_server(protocol, sock=taking, backlog=BACKLOG)
+        if taking
+        else loop.create_server(protocol, host, port, backlog=BACKLOG)
+    )
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -32,7 +32,7 @@ RETRY_MINUTES = "0.02,0.02,0.05,0.2,1,5,15"
 # Module and database of each service, in the order of their start: whoever consumes is there before whoever sends.
 SERVICES = {
     "status-store": ("status_store", "status"),
-    "bounce-ingest": ("bounce_ingest", None),
+    "bounce-ingest": ("bounce_ingest", "bounces"),
     "pixel": ("pixel", None),
     "sender": ("sender", "sender"),
 }
@@ -72,6 +72,11 @@ class Stack:
         return f"http://{HOST}:{self.environment['TRACEPOST_SENDER_API_PORT']}/v1"
 
     @property
+    def bounce_ingest_url(self) -> str:
+        """bounce-ingest's API."""
+        return f"http://{HOST}:{self.environment['TRACEPOST_BOUNCE_INGEST_API_PORT']}/v1"
+
+    @property
     def mailbox_url(self) -> str:
         """What the simulator has taken, and what it did about it."""
         return f"http://{HOST}:{self.environment['SIMULATOR_HTTP_PORT']}/mailbox"
@@ -86,6 +91,7 @@ class Stack:
             "console": self.console_url,
             "status-store": self.query_url,
             "sender": self.sender_url,
+            "bounce-ingest": self.bounce_ingest_url,
             **{f"{service} admin": self.admin_url(service) for service in SERVICES},
             "simulator (SMTP)": self.environment["TRACEPOST_SENDER_RELAYS"],
             "simulator (mailbox)": self.mailbox_url,
@@ -161,6 +167,7 @@ def _environment(where: Servers, folder: Path) -> dict[str, str]:
         "STATUS_STORE_ADMIN",
         "SENDER_API",
         "STATUS_STORE_API",
+        "BOUNCE_INGEST_API",
     ]
     ports += ["PIXEL", "BOUNCE_INGEST_SMTP"]
     chosen = {f"TRACEPOST_{name}_PORT": str(free_port()) for name in ports}
@@ -174,12 +181,15 @@ def _environment(where: Servers, folder: Path) -> dict[str, str]:
         "TRACEPOST_SENDER_DATABASE_URL": f"{where.postgres_url}/sender",
         "TRACEPOST_STATUS_STORE_DATABASE_URL": f"{where.postgres_url}/status",
         "TRACEPOST_SENDER_RELAYS": f"{HOST}:{free_port()}",
+        "TRACEPOST_BOUNCE_INGEST_DATABASE_URL": f"{where.postgres_url}/bounces",
         "TRACEPOST_SENDER_PIXEL_URL": f"http://{HOST}:{chosen['TRACEPOST_PIXEL_PORT']}",
         "TRACEPOST_PIXEL_SPOOL": str(folder / "spool"),
         "TRACEPOST_SENDER_RETRY_MINUTES": RETRY_MINUTES,
-        # The console's pages call the sender themselves.
+        # The console's pages call these two themselves.
         "TRACEPOST_STATUS_STORE_SENDER_URL": f"http://{HOST}:{chosen['TRACEPOST_SENDER_API_PORT']}",
+        "TRACEPOST_STATUS_STORE_BOUNCE_INGEST_URL": f"http://{HOST}:{chosen['TRACEPOST_BOUNCE_INGEST_API_PORT']}",
         "TRACEPOST_SENDER_CORS_ORIGINS": console,
+        "TRACEPOST_BOUNCE_INGEST_CORS_ORIGINS": console,
         "SIMULATOR_HTTP_PORT": str(free_port()),
     }
 

@@ -1,7 +1,5 @@
-"""`python -m bounce_ingest`."""
+"""`python -m bounce_ingest`, and `python -m bounce_ingest pipe [address …]`."""
 
-from bounce_ingest.app import service
-from bounce_ingest.settings import BounceIngestSettings
-from tracepost.runner import main
+from bounce_ingest.app import main
 
-main(BounceIngestSettings, service)
+main()

@@ -1,82 +1,72 @@
-"""Turns one returned mail into confirmed events; what is not understood is kept as a dead letter."""
+"""Takes one mail in: when that returns, what it says is safe, as confirmed events or in quarantine."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
-from aio_pika import Message
 
-from bounce_ingest.facts import delivery, facts
-from bounce_ingest.parsers.values import Unparsed
-from bounce_ingest.report import (
-    AutoReply,
-    DeliveryReport,
-    DispositionReport,
-    FeedbackReport,
-    NotUnderstood,
-    Report,
-)
+from bounce_ingest.parsers.values import NoParser, Unparsed
+from bounce_ingest.placing import kind, place
+from bounce_ingest.quarantine.store import Quarantine
+from bounce_ingest.quarantine.values import Entry, Held
+from bounce_ingest.report import Report
 from tracepost import crash, metrics
-from tracepost.broker import Publisher
+from tracepost.broker import NotConfirmed, Publisher, Unroutable
+from tracepost.events import AnyEvent
 from tracepost.tokens import Claim, Keyring
-from tracepost.topology import DEAD
 
 log = structlog.get_logger()
 
 Parse = Callable[[bytes], Awaitable[Report | Unparsed]]
 
-
-async def receive(parse: Parse, publisher: Publisher, keyring: Keyring, claim: Claim | None, mail: bytes) -> None:
-    """Return when the broker has confirmed all that the mail says of the delivery; NotConfirmed if it has not.
-
-    `claim` is the return path's; without one, the returned message itself may tell which delivery it is about.
-    """
-    report = await parse(mail)
-    about = claim if isinstance(report, Unparsed) else delivery(report, claim, keyring)
-    told = facts(report, about, keyring, mail) if about and not isinstance(report, Unparsed) else []
-    crash.point("bounce-ingest.before-publish")
-    await asyncio.gather(*(publisher.publish(each) for each in told))
-    if reason := _why_kept(report, about):
-        await publisher.send(_kept(about, mail, reason), DEAD, "bounce-ingest.smtp")
-    crash.point("bounce-ingest.confirmed")
-    metrics.REPORTS.labels(_kind(report), "told" if told else "nothing-told").inc()
-    log.info("report", kind=_kind(report), message_id=about and about.message_id, told=[each.name for each in told])
+# Nothing is known to be safe, and the same mail again does no harm.
+TRY_AGAIN: tuple[type[Exception], ...] = (NotConfirmed, Unroutable, NoParser)
 
 
-def _why_kept(report: Report | Unparsed, about: Claim | None) -> str | None:
-    """Why the mail must be kept for a person; None if it need not be."""
-    match report:
-        case NotUnderstood(reason) | Unparsed(reason):
-            return reason
-        case DeliveryReport() | FeedbackReport() | DispositionReport():
-            return None if about else "no_delivery"
-        case AutoReply():
-            return None
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """What it takes to take a mail in."""
+
+    parse: Parse
+    publisher: Publisher
+    quarantine: Quarantine
+    keyring: Keyring
+
+    async def receive(self, way: str, claim: Claim | None, mail: bytes) -> None:
+        """Return when all that the mail says is safe; one of TRY_AGAIN if it is not.
+
+        `claim` is the return path's; without one, the returned message itself may tell which delivery it is about.
+        """
+        report = await self.parse(mail)
+        said = place(report, mail, way, claim, self.keyring)
+        crash.point("bounce-ingest.before-publish")
+        if isinstance(said, Held):
+            await self.quarantine.keep(said)
+        else:
+            await self._tell(said)
+        crash.point("bounce-ingest.confirmed")
+        _count(way, report, said)
+
+    async def _tell(self, events: Sequence[AnyEvent]) -> None:
+        if len(events) == 1:  # nearly always: no task is made for it
+            await self.publisher.publish(events[0])
+        else:
+            await asyncio.gather(*(self.publisher.publish(each) for each in events))
+
+    async def read_again(self, entry: Entry) -> Sequence[AnyEvent] | Held:
+        """What a mail in quarantine says by the rules of now."""
+        held = entry.held
+        return place(await self.parse(held.raw), held.raw, held.way, held.claim, self.keyring)
 
 
-def _kind(report: Report | Unparsed) -> str:
-    match report:
-        case DeliveryReport():
-            return "delivery-report"
-        case FeedbackReport():
-            return "feedback-report"
-        case DispositionReport():
-            return "disposition-report"
-        case AutoReply():
-            return "auto-reply"
-        case NotUnderstood() | Unparsed():
-            return "not-understood"
-
-
-def _kept(about: Claim | None, mail: bytes, reason: str) -> Message:
-    headers = {
-        "tracepost-code": "not-understood",
-        "tracepost-reason": reason,
-        "tracepost-time": datetime.now(UTC).isoformat(),
-    }
-    if about:
-        headers["tracepost-subject"] = f"{about.message_id}/{about.recipient_no}"
-    return Message(mail, content_type="message/rfc822", headers=dict(headers))
+def _count(way: str, report: Report | Unparsed, said: Sequence[AnyEvent] | Held) -> None:
+    if isinstance(said, Held):
+        metrics.REPORTS.labels(kind(report), said.reason.replace("_", "-")).inc()
+        log.info("report held", way=way, kind=kind(report), reason=said.reason, detail=said.detail, id=said.id)
+        return
+    metrics.REPORTS.labels(kind(report), "told" if said else "nothing-told").inc()
+    about = said[0].subject if said else None
+    log.info("report", way=way, kind=kind(report), subject=about, told=[each.name for each in said])

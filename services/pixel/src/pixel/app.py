@@ -9,15 +9,15 @@ from functools import partial
 
 import structlog
 
-from pixel import spool, verdict, workers
+from pixel import spool, verdict
 from pixel.http1 import serving
 from pixel.keep import drain, keep
-from pixel.limit import Limit
 from pixel.places import Atlas, Ranges
 from pixel.receive import Own, receive
 from pixel.settings import PixelSettings
-from tracepost import metrics
+from tracepost import metrics, workers
 from tracepost.broker import publishing
+from tracepost.limit import Limit
 from tracepost.runner import Checks, admin_port, background
 
 log = structlog.get_logger()
@@ -32,7 +32,8 @@ async def service(settings: PixelSettings, checks: Checks) -> AsyncIterator[None
         async with _worker(settings, checks):
             yield
     else:
-        async with workers.supervising(settings, checks):
+        crew = workers.Crew("pixel", settings.workers, [(settings.host, settings.port)], settings.of_worker)
+        async with workers.supervising(crew, checks):
             yield
 
 

@@ -10,12 +10,12 @@ from typing import get_args
 
 from pixel.answers import Kind
 from pixel.http1 import Request
-from pixel.limit import Limit
 from pixel.opens import encoded, token
 from pixel.places import Atlas
 from pixel.verdict import counts, judge
 from tracepost import metrics
 from tracepost.events import Verdict
+from tracepost.limit import Limit
 from tracepost.tokens import Keyring
 
 # Makes an encoded event safe, then calls.

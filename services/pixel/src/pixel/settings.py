@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -48,10 +49,10 @@ class PixelSettings(Settings):
         """Apple's relay, as the file has it."""
         return self._relay
 
-    def of_worker(self, listening: int, line: int) -> dict[str, str]:
+    def of_worker(self, _: int, listening: Sequence[int], line: int) -> dict[str, str]:
         """The environment of a worker: ours, its socket and its line to us by their numbers, its share of a limit."""
         share = max(1, self.opens_a_minute // self.workers)
-        told = {"WORKERS": 1, "LISTEN_FD": listening, "PARENT_FD": line, "OPENS_A_MINUTE": share}
+        told = {"WORKERS": 1, "LISTEN_FD": listening[0], "PARENT_FD": line, "OPENS_A_MINUTE": share}
         return {**os.environ, **{f"TRACEPOST_PIXEL_{name}": str(value) for name, value in told.items()}}
 
     def model_post_init(self, context: Any) -> None:

@@ -17,6 +17,7 @@ from sender import smtp
 from sender.compose import Prepared, prepare
 from sender.copies import feedback_id, links
 from sender.dkim import Unsigned
+from sender.echoes import Provider
 from sender.exchanges import Exchanges
 from sender.outcome import (
     Attempt,
@@ -135,15 +136,15 @@ async def _suppressed(work: Sending, leased: Leased) -> Suppressed | None:
 
 
 @lru_cache(8)  # the copies of one message are often made one after the other
-def _prepared(message: Message, app: str, sender_id: str) -> tuple[SendRequest, Prepared]:
+def _prepared(message: Message, app: str, sender_id: str, echo: Provider | None) -> tuple[SendRequest, Prepared]:
     request = message.request or requests.stored(message.body)
-    return request, prepare(request, message.accepted_at, feedback_id(request, app, sender_id))
+    return request, prepare(request, message.accepted_at, feedback_id(request, app, sender_id), echo)
 
 
 async def _copy(work: Sending, leased: Leased) -> tuple[smtp.Envelope, bytes]:
     """The recipient's own return path and message, signed."""
     settings = work.settings
-    request, prepared = _prepared(leased.message, leased.app, settings.feedback_id)
+    request, prepared = _prepared(leased.message, leased.app, settings.feedback_id, settings.provider)
     own = links(
         work.keyring,
         leased.message_id,

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import lru_cache
 
-from sender import fields
+from sender import echoes, fields
+from sender.echoes import Provider
 from sender.entities import entity
 from sender.fields import Fields
 from sender.parts import Part, image
@@ -31,7 +32,10 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What all copies share, written once; `utf8` if the header needs SMTPUTF8 (RFC 6531)."""
+    """What all copies share, written once; `utf8` if the header needs SMTPUTF8 (RFC 6531).
+
+    `echo` is the provider that is to repeat the token.
+    """
 
     names: Sequence[bytes]  # of the header fields, in order
     head: tuple[bytes, bytes]  # before and after the copy's own fields
@@ -39,11 +43,14 @@ class Prepared:
     html: Part | None
     end: bytes
     utf8: bool
+    echo: Provider | None
 
     def copy(self, links: Links) -> bytes:
         """The whole message with CRLF line ends; fields.HeadersAltered if a value broke out."""
-        own = fields.verbatim("Message-ID", links.rfc_message_id) + fields.verbatim(TOKEN_HEADER, links.return_token)
-        head = own.encode().join(self.head)
+        own = [("Message-ID", links.rfc_message_id), (TOKEN_HEADER, links.return_token)]
+        if self.echo:
+            own.append((echoes.HEADERS[self.echo], echoes.value(self.echo, links.return_token)))
+        head = fields.joined(fields.verbatims(*own)).join(self.head)
         fields.check(head.removesuffix(_END), self.names, utf8=self.utf8)
         message = b"".join((head, _END, self.start, self._html(links.pixel_url), self.end))
         # SMTP would add it; so the size that is announced is right.
@@ -60,25 +67,30 @@ def compose(request: SendRequest, links: Links, date: datetime) -> bytes:
     return prepare(request, date).copy(links)
 
 
-def prepare(request: SendRequest, date: datetime, feedback_id: str | None = None) -> Prepared:
+def prepare(
+    request: SendRequest, date: datetime, feedback_id: str | None = None, echo: Provider | None = None
+) -> Prepared:
     """Everything but Message-ID, token and pixel."""
     mail = request.whole_mail
     further = [*_feedback(feedback_id), *_list_unsubscribe(request)]
     if mail is not None:
-        return _prepared(_dated(mail, date), [*further, *_whole(mail)], mail.body, None, b"")
+        return _prepared(_dated(mail, date), [*further, *_whole(mail)], mail.body, None, b"", echo)
     said = entity(request)
     further += [(name, fields.unstructured(name, value)) for name, value in request.headers.items()]
     after = [*further, ("MIME-Version", _MIME_VERSION), *said.fields]
-    return _prepared(_before(request, date), after, said.start, said.html, said.end)
+    return _prepared(_before(request, date), after, said.start, said.html, said.end, echo)
 
 
 _MIME_VERSION = fields.verbatim("MIME-Version", "1.0")
 
 
-def _prepared(before: Fields, after: Fields, start: bytes, html: Part | None, end: bytes) -> Prepared:
-    names = [*(name for name, _ in before), "Message-ID", TOKEN_HEADER, *(name for name, _ in after)]
+def _prepared(
+    before: Fields, after: Fields, start: bytes, html: Part | None, end: bytes, echo: Provider | None
+) -> Prepared:
+    own = ["Message-ID", TOKEN_HEADER, *([echoes.HEADERS[echo]] if echo else [])]
+    names = [*(name for name, _ in before), *own, *(name for name, _ in after)]
     head = fields.joined(before), fields.joined(after)
-    return Prepared([name.encode() for name in names], head, start, html, end, not all(map(bytes.isascii, head)))
+    return Prepared([name.encode() for name in names], head, start, html, end, not all(map(bytes.isascii, head)), echo)
 
 
 def _before(request: SendRequest, date: datetime) -> Fields:

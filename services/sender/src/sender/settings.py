@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from sender.echoes import Provider
 from sender.routing import named, relays, routes
 from sender.routing.hops import Hop
 from sender.routing.mx import Us
@@ -89,6 +90,9 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     track_opens: Tracking = Field("full", description="for requests that do not say")
     feedback_id: Annotated[str, Field(pattern=r"^([a-zA-Z0-9._-]{5,15})?$")] = Field(
         "", description="who we are in Feedback-ID, 5 to 15 letters, the same for years; without it there is none"
+    )
+    provider: Provider | None = Field(
+        None, description="the provider behind RELAYS: its header makes its webhooks repeat our token"
     )
     default_app: str | None = Field(
         None, description="for requests without a user_id; leave it unset outside a local stack"

@@ -17,11 +17,11 @@ from pixel.http1.connection import Connection, Handler
 from pixel.http1.wire import Wire
 from tracepost import metrics
 from tracepost.runner import background
+from tracepost.workers import listening
 
 log = structlog.get_logger()
 
 BUFFER_BYTES = 65_536
-BACKLOG = 4_096
 AT_ONCE = 100  # clients taken before others are served
 OTHER_FILES = 100  # descriptors that are none of a client's
 
@@ -128,14 +128,6 @@ async def serving(
                 asyncio.get_running_loop().remove_reader(taking)
                 taking.close()
                 await server.stop()
-
-
-def listening(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket that listens; `shared`: other sockets may listen there too, and the system deals clients out."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    taking = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
-    taking.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which its clients' sockets inherit
-    return taking
 
 
 def _files() -> int:

@@ -3,14 +3,17 @@
 import { h, put } from './dom.js';
 import { say, shown } from './notice.js';
 
-/** `load(cursor)` resolves to [rows, the next cursor]; `open` loads what is opened, `closed` is shown without it. */
-export function pile(title, load, none, open, closed) {
+/**
+ * `load(cursor)` resolves to [rows, the next cursor]; `open` loads what is opened, `closed` is shown without it;
+ * `actions` stand beside the title.
+ */
+export function pile(title, load, none, open, closed, ...actions) {
   const list = h('div', { class: 'pile' });
   const detail = h('div', { class: 'letter' });
   shown(list, () => listed(load, none));
   if (open) shown(detail, open);
   else put(detail, closed);
-  return h('section', { class: 'page' }, h('header', {}, h('h1', {}, title)), h('div', { class: 'halves' }, list, detail));
+  return h('section', { class: 'page' }, h('header', {}, h('h1', {}, title), ...actions), h('div', { class: 'halves' }, list, detail));
 }
 
 async function listed(load, none) {

@@ -1,4 +1,4 @@
-"""Lets a few opens a minute of a delivery and verdict through, so that no flood reaches the broker; pure."""
+"""Lets a few things a minute of each kind through, so that no flood reaches what is behind; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several processes on one port: starts them, replaces those that die, adds up what they count."""
+"""Several processes on the same ports: starts them, replaces those that die, adds up what they count."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
+from typing import NamedTuple
 
 import structlog
 from pydantic_core import from_json, to_json
 
-from pixel.http1 import listening
-from pixel.settings import PixelSettings
-from pixel.sums import Sample, Sums, in_place_of_our_own, snapshot
 from tracepost import metrics
 from tracepost.http import Check
 from tracepost.runner import Checks, background
+from tracepost.sums import Sample, Sums, in_place_of_our_own, snapshot
 
 log = structlog.get_logger()
 
@@ -26,13 +25,35 @@ REPORT_EVERY = 1.0
 STANDS_STILL = 30.0  # seconds without a report
 MOST_REPORT_BYTES = 4 * 1024 * 1024
 PAUSE = 1.0  # before one that died is started again: it may die of the same at once
+BACKLOG = 4_096
+
+
+class Crew(NamedTuple):
+    """So many processes of a module, which listen on all of the ports.
+
+    `environment` is that of each, by its number: it is told the file numbers of its sockets, in the order of the ports,
+    and of its line to us.
+    """
+
+    module: str
+    size: int
+    ports: Sequence[tuple[str, int]]
+    environment: Callable[[int, Sequence[int], int], Mapping[str, str]]
+
+
+def listening(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A socket that listens; `shared`: other sockets may listen there too, and the system deals clients out."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    taking = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=shared)
+    taking.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # which its clients' sockets inherit
+    return taking
 
 
 class _Worker:
-    """The place of a worker: its listening socket stays open while it is replaced, so that no client is refused."""
+    """The place of a worker: its listening sockets stay open while it is replaced, so that no client is refused."""
 
-    def __init__(self, number: int, listening: socket.socket, settings: PixelSettings, sums: Sums) -> None:
-        self._number, self._listening, self._settings, self._sums = number, listening, settings, sums
+    def __init__(self, number: int, listening: Sequence[socket.socket], crew: Crew, sums: Sums) -> None:
+        self._number, self._listening, self._crew, self._sums = number, listening, crew, sums
         self._fault: str | None = "has not started yet"
 
     async def check(self) -> str | None:
@@ -54,10 +75,11 @@ class _Worker:
         """From its start to its end; on being cancelled we let it finish its work."""
         ours, theirs = socket.socketpair()
         with theirs:
-            files = self._listening.fileno(), theirs.fileno()
-            environment = self._settings.of_worker(*files)
+            files, line = [each.fileno() for each in self._listening], theirs.fileno()
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "pixel"), env=environment, pass_fds=files
+                *(sys.executable, "-m", self._crew.module),
+                env=self._crew.environment(self._number, files, line),
+                pass_fds=(*files, line),
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=MOST_REPORT_BYTES)
         try:
@@ -95,14 +117,14 @@ class _Worker:
 
 
 @asynccontextmanager
-async def supervising(settings: PixelSettings, checks: Checks) -> AsyncIterator[None]:
+async def supervising(crew: Crew, checks: Checks) -> AsyncIterator[None]:
     """Run the workers until the block ends."""
     with ExitStack() as sockets, in_place_of_our_own() as sums:
         async with asyncio.TaskGroup() as group:
             tasks = []
-            for number in range(settings.workers):
-                taking = sockets.enter_context(listening(settings.host, settings.port, shared=True))
-                worker = _Worker(number, taking, settings, sums)
+            for number in range(crew.size):
+                taking = [sockets.enter_context(listening(*each, shared=True)) for each in crew.ports]
+                worker = _Worker(number, taking, crew, sums)
                 checks[f"worker {number}"] = worker.check
                 tasks.append(group.create_task(worker.supervise()))
             try:
