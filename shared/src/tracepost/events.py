@@ -314,8 +314,7 @@ def derived_id(*parts: object) -> UUID:
 
 def derived_text(*parts: object) -> str:
     """The same as text."""
-    text = "tracepost:" + "\x1f".join(map(str, parts))
-    return str(uuid_utils.uuid5(_NAMESPACE, text.encode(errors="surrogatepass")))  # half a pair is as good as any
+    return str(uuid_utils.uuid5(_NAMESPACE, storable("tracepost:" + "\x1f".join(map(str, parts)))))
 
 
 def text(item: AnyEvent) -> str:
