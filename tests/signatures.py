@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from local_stack import binaries
-from sender.dkim_keys import Key
 from tests.conftest import ROOT
+from tracepost.dkim_keys import Key
 
 RSA = Key("example.org", "rsa", generate_private_key(65537, 2048))
 ED25519 = Key("example.org", "ed", Ed25519PrivateKey.generate())

@@ -13,7 +13,6 @@ from functools import partial
 from local_stack.binaries import Missing
 from local_stack.processes import Failed, Process
 from local_stack.stack import Servers
-from sender.dkim_keys import Key
 from tests import signatures
 from tests.bench import waiting
 from tests.bench.harness import Bench, Contender, Ratio, Work, Wrong, run
@@ -22,6 +21,7 @@ from tests.bench.raw_amqp import Raw
 from tests.bench.sender import FOLDER, HTML, SEEN, TEXT, frame, sample, seeing, sender, until
 from tests.conftest import ROOT
 from tests.signatures import key_files
+from tracepost.dkim_keys import Key
 from tracepost.requests import SendRequest
 
 NAME = "send"

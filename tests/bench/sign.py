@@ -12,11 +12,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from sender.compose import compose
 from sender.dkim import Unsigned, signed
-from sender.dkim_keys import Key
 from tests.bench.compose import LINKS, sample
 from tests.bench.harness import Bench, Ratio, Work, Wrong
 from tests.signatures import ED25519, RSA, by_dkimpy
 from tests.unit.samples import NOON
+from tracepost.dkim_keys import Key
 
 NAME = "sign"
 CHECKED = 5

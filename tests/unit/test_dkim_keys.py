@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from sender.dkim_keys import Key, KeyFile, of_sender, private, read
 from sender.settings import SenderSettings
 from tests.signatures import ED25519, RSA
+from tracepost.dkim_keys import Key, KeyFile, of_sender, private, read
 
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ SOURCES = ("shared/src", "services/*/src", "deploy/local/src")
 
 PURE = {
     *("sender.compose", "sender.copies", "sender.fields", "sender.parts", "sender.outcome", "sender.apps"),
-    *("sender.entities", "sender.parameters", "sender.dkim", "sender.dkim_keys"),
+    *("sender.entities", "sender.parameters", "sender.dkim"),
     *("sender.lanes", "sender.pacing", "sender.routes"),
     *("sender.smtp.values", "sender.smtp.replies", "sender.smtp.commands", "sender.smtp.content"),
     *("sender.suppression", "sender.suppression_asked", "sender.suppression_csv"),
@@ -49,7 +49,7 @@ PURE = {
         "status_store.counters",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
-    *("tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
+    *("tracepost.dkim_keys", "tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
     *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {

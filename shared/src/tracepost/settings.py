@@ -40,6 +40,17 @@ def _origins(told: tuple[str, ...]) -> tuple[str, ...]:
 Origins = Annotated[tuple[str, ...], BeforeValidator(parts), AfterValidator(_origins)]
 
 
+def told(name: str, service: str = "") -> str | None:
+    """What the environment says of a setting, of one service or of all, else None; OSError: its file cannot be read."""
+    own = f"{PREFIX}{service.replace('-', '_')}_{name}".upper()
+    for each in (own, f"{PREFIX}{name}".upper()) if service else (f"{PREFIX}{name}".upper(),):
+        if each in os.environ:
+            return os.environ[each]
+        if f"{each}_FILE" in os.environ:
+            return Path(os.environ[f"{each}_FILE"]).read_text().strip()
+    return None
+
+
 class Settings(BaseSettings):
     """What every service is told; each service adds its own. Read once, at start."""
 
@@ -113,13 +124,8 @@ def _is_loopback(host: str) -> bool:
 
 class _Environment(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        service = self.settings_cls.service.replace("-", "_").upper()  # type: ignore[attr-defined]  # always our Settings
-        for name in (f"{PREFIX}{service}_{field_name.upper()}", f"{PREFIX}{field_name.upper()}"):
-            if name in os.environ:
-                return os.environ[name], field_name, False
-            if f"{name}_FILE" in os.environ:
-                return Path(os.environ[f"{name}_FILE"]).read_text().strip(), field_name, False
-        return None, field_name, False
+        service: str = self.settings_cls.service  # type: ignore[attr-defined]  # always our Settings
+        return told(field_name, service), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

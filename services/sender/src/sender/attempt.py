@@ -17,7 +17,6 @@ from sender import smtp
 from sender.compose import Prepared, prepare
 from sender.copies import feedback_id, links
 from sender.dkim import Unsigned
-from sender.dkim_keys import Key, of_sender
 from sender.outcome import Attempt, Expired, Lost, Outcome, Result, Suppressed, Unsendable, decide, is_final
 from sender.pacing import Felt, felt
 from sender.routes import Routes
@@ -26,6 +25,7 @@ from sender.store import Leased, Message, Queue, Settlement
 from tracepost import clock, crash, metrics, requests
 from tracepost.addresses import parse
 from tracepost.batches import Batches
+from tracepost.dkim_keys import Key, of_sender
 from tracepost.events import Bounced, Deferred, Rejected, event
 from tracepost.requests import SendRequest
 from tracepost.runner import background

@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from sender import fields
-from sender.dkim_keys import Key
+from tracepost.dkim_keys import Key
 
 # Each is signed once more than it occurs, so that none can be added: these even where they are absent …
 _ALWAYS = (

@@ -8,9 +8,10 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from sender import dkim_keys, routes
-from sender.dkim_keys import Key, KeyFile
+from sender import routes
 from sender.routes import Route
+from tracepost import dkim_keys
+from tracepost.dkim_keys import Key, KeyFile
 from tracepost.events import Tracking
 from tracepost.settings import ApiSettings, DatabaseSettings, Port, Seconds, parts
 
