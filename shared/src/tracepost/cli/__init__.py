@@ -5,6 +5,7 @@ It needs the extra `tracepost[cli]`, which services do without.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 
@@ -18,4 +19,5 @@ def main() -> None:
             raise
         print(f"the command line needs {error.name}: pip install 'tracepost[cli]'", file=sys.stderr)  # noqa: T201
         sys.exit(os.EX_UNAVAILABLE)
+    logging.disable(logging.ERROR)  # what is wrong the commands say themselves, in other words
     app(prog_name="tracepost")

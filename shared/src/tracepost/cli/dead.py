@@ -19,7 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, 
 
 Queue = Annotated[str | None, typer.Option("--queue", help="those that died in this queue alone")]
 Code = Annotated[str | None, typer.Option("--code", help="those with this reason alone")]
-Letters = Annotated[list[UUID] | None, typer.Argument(metavar="[ID]...", help="these letters", show_default=False)]
+Letters = Annotated[list[UUID] | None, typer.Argument(metavar="ID", help="these letters", show_default=False)]
 All = Annotated[bool, typer.Option("--all", help="every letter that --queue and --code leave")]
 
 

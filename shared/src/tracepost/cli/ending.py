@@ -61,6 +61,8 @@ def code_of(error: Exception) -> int | None:
             return os.EX_TEMPFAIL
         case TimeoutError():
             return ISSUE
+        case PermissionError():
+            return os.EX_NOPERM
         case FileNotFoundError() | IsADirectoryError():
             return os.EX_NOINPUT
         case OSError():

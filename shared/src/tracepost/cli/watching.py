@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def watch(
     ctx: typer.Context,
     message_ids: Annotated[
-        list[UUID] | None, typer.Argument(metavar="[MESSAGE_ID]...", help="those messages alone", show_default=False)
+        list[UUID] | None, typer.Argument(metavar="MESSAGE_ID", help="those messages alone", show_default=False)
     ] = None,
     until: Annotated[
         list[str] | None, typer.Option(help="stop when each of the messages has this status, or one of several")

@@ -15,6 +15,7 @@ from yarl import URL
 from tracepost.doctor.declared import Found, consumers, differences
 from tracepost.doctor.findings import Finding
 from tracepost.runner import Unavailable
+from tracepost.topology import refused
 
 TIMEOUT = 10.0
 OLDEST = (3, 10)
@@ -32,9 +33,7 @@ async def examine(amqp_url: str, management_url: str | None = None) -> list[Find
             found += [_version(await _asked(session, base / "overview")), await _alarms(session, base)]
         queues, declared = await _declared(management, vhost)
     except OSError as error:
-        remedy = (
-            "give --management-url http://user:password@host:15672, and see that the plugin rabbitmq_management is on"
-        )
+        remedy = "give --management-url http://user:password@host:15672; the plugin rabbitmq_management must be on"
         return [*found, Finding("management API", "error", str(error), remedy)]
     return found + differences(declared) + consumers(queues)
 
@@ -46,13 +45,14 @@ async def topology(management_url: str, vhost: str) -> list[Finding]:
 
 
 async def managed(work: Awaitable[Answer], management_url: str) -> Answer:
-    """Wait for work at the management API; Unavailable tells why it failed, and the remedy."""
+    """Wait for work at the management API; Unavailable or PermissionError tells why it failed, and the remedy."""
     try:
         return await work
     except (OSError, aiohttp.ClientError) as error:
         where = URL(management_url).with_user(None)
         remedy = "check --management-url, its user and password, and that the plugin rabbitmq_management is on"
-        raise Unavailable(f"RabbitMQ's management API at {where}: {error}; {remedy}") from error
+        words = f"RabbitMQ's management API at {where}: {error}; {remedy}"
+        raise (PermissionError if isinstance(error, PermissionError) else Unavailable)(words) from error
 
 
 async def _reached(amqp_url: str) -> Finding:
@@ -108,7 +108,7 @@ async def _session(management_url: str) -> AsyncIterator[tuple[aiohttp.ClientSes
 async def _asked(session: aiohttp.ClientSession, url: URL) -> Any:
     async with session.get(url) as response:
         if response.status == 404:
-            raise OSError(f"there is no virtual host of that name: {url}")
+            raise OSError(f"there is no virtual host {url.name!r}; name one that exists")
         if response.status >= 400:
-            raise OSError(f"{url} answered {response.status}: {(await response.text())[:200]}")
+            raise refused(response.status, await response.text())
         return await response.json()

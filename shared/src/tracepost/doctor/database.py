@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from importlib.util import find_spec
+from typing import TypeAlias
 
 import asyncpg
 
@@ -14,7 +15,8 @@ from tracepost.runner import Unavailable
 TIMEOUT = 10.0
 SKEW = 2.0  # seconds that clocks may differ: the order of what happens to a mail is told by times
 
-Connection = asyncpg.Connection[asyncpg.Record]
+# As text: asyncpg's classes take a type argument for the type checker alone.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def examine(service: str, url: str) -> list[Finding]:
@@ -38,8 +40,8 @@ def _version(check: str, connection: Connection) -> Finding:
     try:
         postgres.refuse_old(version)
     except Unavailable as error:
-        return Finding(check, "error", f"PostgreSQL {version.major}.{version.minor}", str(error))
-    return Finding(check, "ok", f"PostgreSQL {version.major}.{version.minor} takes our user")
+        return Finding(check, "error", f"PostgreSQL {version.major}", str(error))
+    return Finding(check, "ok", f"PostgreSQL {version.major} takes our user")
 
 
 async def _level(check: str, service: str, connection: Connection) -> Finding:
