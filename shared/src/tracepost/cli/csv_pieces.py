@@ -39,7 +39,7 @@ def pieces(text: str, most: int = MOST_CHARACTERS) -> Iterator[Piece]:
 def _records(text: str) -> Iterator[tuple[int, str]]:
     """Each record with the line on which it begins; from where it is no CSV on, all that is left, as one."""
     # Not splitlines(), for which a field may hold the end of a line that is none in CSV.
-    lines = [f"{line}\n" for line in text.split("\n")]
+    lines = [f"{line}\n" for line in text.removesuffix("\n").split("\n")]
     reader, begins = csv.reader(lines), 0
     try:
         for _ in reader:

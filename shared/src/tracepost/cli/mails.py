@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 from email import policy
+from email.errors import InvalidHeaderDefect
 from email.headerregistry import AddressHeader
 from email.parser import BytesHeaderParser
 from typing import Any, NamedTuple
@@ -32,12 +33,15 @@ def read(mail: bytes) -> Handed:
         raise ValueError("the mail has no From; a mail begins with its header, and a blank line follows that")
     fields["from"] = str(found["from"])
     for name in _LISTS:
-        if named := [str(each) for header in found.get_all(name, ()) for each in _addresses(header)]:
+        if named := [str(each) for header in found.get_all(name, ()) for each in _addresses(name, header)]:
             fields[name] = named
     return Handed(fields, left_out)
 
 
-def _addresses(header: AddressHeader) -> Sequence[object]:
+def _addresses(name: str, header: AddressHeader) -> Sequence[object]:
+    # What cannot be read is passed over by the library, and the rest of the list with it.
+    if any(isinstance(each, InvalidHeaderDefect) for each in header.defects):
+        raise ValueError(f"its {name.title()} is no list of mailboxes: write Name <address>, separated by commas")
     return header.addresses
 
 
