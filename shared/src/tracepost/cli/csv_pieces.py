@@ -1,4 +1,4 @@
-"""Cuts a long CSV into pieces that a service takes, each with the header, between records; pure."""
+"""Cuts a long CSV into pieces that a service takes, each with the header, between records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Makes the fields of a send request of a whole mail (RFC 5322), as a mail program or a script hands it over; pure."""
+"""Makes the fields of a send request of a whole mail (RFC 5322), as a mail program or a script hands it over."""
 
 from __future__ import annotations
 

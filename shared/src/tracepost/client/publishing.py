@@ -23,7 +23,7 @@ from tracepost.problems import Problem
 from tracepost.requests import SendRequest
 from tracepost.topology import REQUESTS
 
-AGAIN = 5.0  # seconds without an answer, which may have gone to a queue that was lost with its connection
+AGAIN = 5.0  # seconds until a request without an answer is published again
 
 
 class Line:
@@ -35,7 +35,7 @@ class Line:
         self._publisher = Publisher(url, timeout=timeout)
         self._answers = Session("answers", url, self._listen)
         self._queue: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._waiting: dict[str, asyncio.Future[bytes | None]] = {}
         self._tasks = [asyncio.create_task(self._publisher.run())]
 
     async def close(self) -> None:
@@ -58,7 +58,8 @@ class Line:
             try:
                 await self._publish(request, lane, key, end)
                 async with asyncio.timeout(min(AGAIN, max(0.0, end - time.monotonic()))):
-                    return _accepted(await answer)
+                    if body := await answer:
+                        return _accepted(body)
             except TimeoutError:
                 if time.monotonic() >= end:
                     raise Unanswered(request.message_id) from None
@@ -92,11 +93,16 @@ class Line:
             await asyncio.Event().wait()
         finally:
             self._queue = asyncio.get_running_loop().create_future()
+            for key in self._waiting:  # their answers go to a queue that is gone: ask again
+                self._answered(key, None)
 
     async def _take(self, message: AbstractIncomingMessage) -> None:
-        answer = self._waiting.get(message.correlation_id or "")
+        self._answered(message.correlation_id or "", message.body)
+
+    def _answered(self, key: str, body: bytes | None) -> None:
+        answer = self._waiting.get(key)
         if answer and not answer.done():
-            answer.set_result(message.body)
+            answer.set_result(body)
 
 
 def _hand_on_logs() -> None:

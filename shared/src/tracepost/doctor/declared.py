@@ -1,4 +1,4 @@
-"""Holds what a virtual host has against what the topology asks for; pure."""
+"""Holds what a virtual host has against what the topology asks for."""
 
 from __future__ import annotations
 
