@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -51,42 +51,57 @@ def doctor(
 
     Run it where the services are (on the machine, or in the image), with their environment.
     """
-    amqp_url = given(ctx).get("amqp_url")
-    found = finished(_examined(parts or list(Part), service or list(Service), amqp_url, management_url), as_json)
-    if report(found, as_json):
+    asked = Asked(service or list(Service), given(ctx).get("amqp_url"), management_url)
+    if report(finished(_examined(parts or list(Part), asked), as_json), as_json):
         sys.exit(ISSUE)
 
 
-async def _examined(
-    parts: Sequence[Part], services: Sequence[Service], amqp_url: str | None, management_url: str | None
-) -> list[Finding]:
+class Asked(NamedTuple):
+    """What is examined, as far as the command line says."""
+
+    services: Sequence[Service]
+    amqp_url: str | None
+    management_url: str | None
+
+
+async def _examined(parts: Sequence[Part], asked: Asked) -> list[Finding]:
     """Everything at once; told in the order of the parts."""
+    looks = {Part.SETTINGS: _settings, Part.BROKER: _brokers, Part.DATABASE: _databases}
+    return await _together(look(asked) for part, look in looks.items() if part in parts)
+
+
+async def _settings(asked: Asked) -> list[Finding]:
+    from tracepost.doctor import settings
+
+    return await settings.examine(asked.services)
+
+
+async def _brokers(asked: Asked) -> list[Finding]:
+    from tracepost.doctor import broker, settings
+
+    urls = {asked.amqp_url} if asked.amqp_url else settings.brokers(asked.services)
+    found = await _together(broker.examine(url, asked.management_url) for url in sorted(urls))
+    return found or [_unnamed("RabbitMQ", "TRACEPOST_AMQP_URL")]
+
+
+async def _databases(asked: Asked) -> list[Finding]:
+    from tracepost.doctor import database, settings
+
+    named = settings.databases(asked.services)
+    found = await _together(database.examine(*each) for each in named.items())
+    return found or [_unnamed("databases", "TRACEPOST_SENDER_DATABASE_URL and TRACEPOST_STATUS_STORE_DATABASE_URL")]
+
+
+async def _together(looks: Iterable[Awaitable[list[Finding]]]) -> list[Finding]:
     import asyncio
 
-    from tracepost.doctor import broker, database, settings
-
-    brokers = {amqp_url} if amqp_url else settings.brokers(services)
-    looks: dict[Part, list[Coroutine[Any, Any, list[Finding]]]] = {
-        Part.SETTINGS: [settings.examine(services)],
-        Part.BROKER: [broker.examine(url, management_url) for url in sorted(brokers)] or [_unnamed("AMQP_URL")],
-        Part.DATABASE: [database.examine(*each) for each in settings.databases(services).items()]
-        or [_unnamed("SENDER_DATABASE_URL and TRACEPOST_STATUS_STORE_DATABASE_URL")],
-    }
-    for part in looks.keys() - set(parts):
-        for each in looks.pop(part):
-            each.close()
-    found = await asyncio.gather(*(each for part in looks.values() for each in part))
-    return [each for findings in found for each in findings]
+    return [each for findings in await asyncio.gather(*looks) for each in findings]
 
 
-async def _unnamed(variable: str) -> list[Finding]:
+def _unnamed(check: str, variables: str) -> Finding:
     from tracepost.doctor.findings import Finding
 
-    return [
-        Finding(
-            "environment", "warning", f"names no TRACEPOST_{variable}: nothing to look at", f"set TRACEPOST_{variable}"
-        )
-    ]
+    return Finding(check, "warning", "this environment says nothing of it", f"set {variables}")
 
 
 def report(findings: Sequence[Finding], as_json: bool) -> bool:
