@@ -40,10 +40,13 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._client.__aexit__())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            self._run(self._loop.shutdown_asyncgens())
+            self._run(self._client.__aexit__())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     def publish(
         self, request: Mapping[str, Any] | SendRequest | None = None, /, *, lane: Lane = "normal", **fields: Any
@@ -78,7 +81,8 @@ class Client:
             while True:
                 yield self._run(anext(found))  # type: ignore[arg-type]  # an asynchronous generator's is a coroutine
         finally:
-            self._run(found.aclose())  # type: ignore[attr-defined]  # it is a generator
+            if self._thread.is_alive():
+                self._run(found.aclose())  # type: ignore[attr-defined]  # it is a generator
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         if not self._thread.is_alive():
