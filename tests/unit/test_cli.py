@@ -184,7 +184,7 @@ def test_a_record_is_cut_into_strings_that_dns_takes() -> None:
 
 def test_nothing_that_a_remote_server_says_steers_the_terminal() -> None:
     assert (
-        plain("550 \x1b]0;title\x07no\x9b1m \u202euser\tknown\n")
+        plain("550 \x1b]0;title\x07no\x9b1m \u202euser\tknown\r\n")
         == "550 \ufffd]0;title\ufffdno\ufffd1m \ufffduser\tknown\n"
     )
     assert plain(None) == ""

@@ -35,7 +35,7 @@ Told = TypeVar("Told")
 
 def plain(text: object) -> str:
     """The text, with a mark in place of what would steer a terminal."""
-    return _STEERING.sub("\ufffd", "" if text is None else str(text))
+    return _STEERING.sub("\ufffd", "" if text is None else str(text).replace("\r\n", "\n"))
 
 
 def tell(told: Told, as_json: bool, show: Callable[[Told], object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from uuid import UUID
 
@@ -110,7 +110,7 @@ class AsyncClient:
         cursor: str = (await self._store.get("changes", limit=1))["cursor"]
         return cursor
 
-    async def changes(self, cursor: str | None = None) -> AsyncIterator[Change]:
+    async def changes(self, cursor: str | None = None) -> AsyncGenerator[Change, None]:
         """Every change of a message from now on, or after a cursor, for ever; while status-store is away it waits.
 
         Keep the cursor of what you have worked through. Refused with status 410: it is too old, begin with "0".

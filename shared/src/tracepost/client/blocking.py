@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from concurrent.futures import CancelledError
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -74,15 +74,15 @@ class Client:
         """The message as soon as it has one of the statuses; see AsyncClient.wait_for."""
         return self._run(self._client.wait_for(message_id, *statuses, timeout=timeout))
 
-    def changes(self, cursor: str | None = None) -> Iterator[Change]:
+    def changes(self, cursor: str | None = None) -> Generator[Change, None, None]:
         """Every change from now on, or after a cursor; see AsyncClient.changes."""
         found = self._client.changes(cursor)
         try:
             while True:
-                yield self._run(anext(found))  # type: ignore[arg-type]  # an asynchronous generator's is a coroutine
+                yield self._run(found.__anext__())
         finally:
             if self._thread.is_alive():
-                self._run(found.aclose())  # type: ignore[attr-defined]  # it is a generator
+                self._run(found.aclose())
 
     def _run(self, work: Coroutine[Any, Any, Answer]) -> Answer:
         if not self._thread.is_alive():
