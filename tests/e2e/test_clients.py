@@ -140,6 +140,8 @@ async def test_an_id_is_sent_once_and_other_content_is_a_conflict(stack: Stack, 
             assert refused.value.problem.code == "conflict"
         with pytest.raises(TimeoutError, match=r"is not read or spam within 0[.]2 s: it is delivered"):
             await tracepost.wait_for(id_, "read", "spam", timeout=0.2)
+        with pytest.raises(TimeoutError, match=r"is not done within 0[.]1 s: nothing is known of it"):
+            await tracepost.wait_for(uuid7(), timeout=0.1)
     assert len((await mailbox(stack, to))["mails"]) == 1
 
 
@@ -196,6 +198,8 @@ async def test_what_cannot_be_reached_is_named_and_a_request_can_be_sent_again_b
             await tracepost.send(message(address()))
         with pytest.raises(Unreachable, match="TRACEPOST_API_URL"):
             await tracepost.status(uuid7())
+        with pytest.raises(Unreachable, match="TRACEPOST_API_URL"):
+            await tracepost.wait_for(uuid7(), timeout=0.2)
     async with client(stack, f"amqp://guest:guest@{HOST}:{free_port()}/", timeout=0.3) as tracepost:
         with pytest.raises(Unconfirmed):
             await tracepost.publish(message(address()), message_id=unconfirmed.value.message_id)

@@ -120,7 +120,7 @@ class AsyncClient:
             try:
                 page = await self._store.get("changes", cursor=cursor, wait=POLL, timeout=POLL + 15)
             except (Refused, Unreachable) as error:
-                if isinstance(error, Refused) and not error.transient:
+                if not _may_pass(error):
                     raise
                 await asyncio.sleep(_pause(failures))
                 failures += 1
@@ -153,7 +153,7 @@ class AsyncClient:
             try:
                 return Accepted.model_validate(await self._api("sender").post("messages", asked, lane=lane))
             except (Refused, Unreachable) as error:
-                if isinstance(error, Refused) and not error.transient:
+                if not _may_pass(error):
                     raise
                 if time.monotonic() + (pause := _pause(failures)) > end:
                     raise Unconfirmed(request.message_id, error) from error
@@ -161,32 +161,45 @@ class AsyncClient:
             failures += 1
 
     async def _states(self, message_id: UUID | str, end: float) -> AsyncIterator[Message]:
-        """The message, and again when it may have changed, until then."""
-        failures = 0
+        """The message, and again when it may have changed, until then; what kept us from the last look is raised."""
+        failures, fault = 0, None
         while True:
             try:
                 found = await self.status(message_id)
-                failures = 0
-                yield found
-                await self._changed(found, end)
             except (Refused, Unreachable) as error:
                 unknown = isinstance(error, Refused) and error.problem.code == "unknown-message"
-                if not (unknown or isinstance(error, Unreachable) or error.transient):
+                if not (unknown or _may_pass(error)):
                     raise
+                failures, fault = failures + 1, None if unknown else error
+            else:
+                failures, fault = 0, None
+                yield found
+                await self._changed(found, end)
             if (left := end - time.monotonic()) <= 0:
-                return
+                break
             await asyncio.sleep(min(left, _pause(failures)))
-            failures += 1
+        if fault:
+            raise fault
 
     async def _changed(self, known: Message, end: float) -> None:
-        """Return when there is a newer version, or it is time."""
-        sealed = await self._store.post(f"messages/{known.message_id}/view-token")
-        path = f"messages/{known.message_id}/badge/live"
+        """Return when there may be a newer version, or it is time."""
         limit = aiohttp.ClientTimeout(total=max(0.01, end - time.monotonic()), sock_read=SILENCE)
-        async with self._store.answer("GET", path, query={"token": sealed["token"]}, timeout=limit) as stream:
-            async for badge in frames(stream):
-                if badge["version"] > known.version:
-                    return
+        path = f"messages/{known.message_id}"
+        try:
+            sealed = await self._store.post(f"{path}/view-token")
+            query = {"token": sealed["token"]}
+            async with self._store.answer("GET", f"{path}/badge/live", query=query, timeout=limit) as stream:
+                async for badge in frames(stream):
+                    if badge["version"] > known.version:
+                        return
+        except (Refused, Unreachable) as error:
+            if not _may_pass(error):
+                raise
+
+
+def _may_pass(error: Refused | Unreachable) -> bool:
+    """Whether asking again may help."""
+    return isinstance(error, Unreachable) or error.transient
 
 
 def _pause(failures: int) -> float:
