@@ -32,7 +32,8 @@ ELSEWHERE = {"TRACEPOST_API_URL": "http://127.0.0.1:1", "TRACEPOST_SENDER_URL": 
 
 
 def run(*argv: str, given: str | None = None, **env: str) -> Result:
-    return CliRunner().invoke(app, argv, input=given, env={**ELSEWHERE, **env})
+    content = given and given.encode(errors="surrogateescape")
+    return CliRunner().invoke(app, argv, input=content, env={**ELSEWHERE, **env})
 
 
 def commands(of: Any = None, above: str = "") -> Iterator[tuple[str, Any]]:
@@ -119,6 +120,7 @@ def test_a_bad_request_is_told_every_fault_before_anything_is_sent() -> None:
         (("send",), "{no JSON", os.EX_DATAERR, "neither a request in JSON nor a mail"),
         (("send", "/nowhere.json"), None, os.EX_NOINPUT, "/nowhere.json"),
         (("send", "--text", "x", "--attach", "/nowhere.pdf"), None, os.EX_NOINPUT, "/nowhere.pdf"),
+        (("send", "--from", "a@b.org", "--text-file", "-"), "caf\udce9", os.EX_DATAERR, "byte 3 is no UTF-8"),
         (("status", "no-id"), None, 2, "UUID"),
         (("watch", "--until", "read"), None, 2, "name the messages"),
         (("dead", "drop"), None, 2, "--all"),

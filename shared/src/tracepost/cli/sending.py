@@ -12,6 +12,7 @@ from uuid import UUID
 
 import typer
 
+from tracepost.cli import reading
 from tracepost.cli.ending import ISSUE, end, finished
 from tracepost.cli.options import Json, client
 from tracepost.cli.telling import STYLES, lines, note, say, tell
@@ -71,8 +72,8 @@ def send(
         "bcc": bcc,
         "reply_to": reply_to,
         "subject": subject,
-        "text": text if text_file is None else _content(text_file).decode(),
-        "html": html if html_file is None else _content(html_file).decode(),
+        "text": text if text_file is None else reading.text(text_file),
+        "html": html if html_file is None else reading.text(html_file),
         "attachments": _attached(attach or ()),
         "headers": dict(_pair(each, ":", "--header") for each in header or ()),
         "reference": reference,
@@ -121,7 +122,7 @@ def _handed(file: Path | None, to: Sequence[str] | None) -> dict[str, Any]:
 
     if file is None and sys.stdin.isatty():
         raise typer.BadParameter("give --text or --html, a file, or a mail on standard input")
-    content = _content(file or Path("-"))
+    content = reading.content(file or reading.STANDARD)
     try:
         if content.lstrip()[:1] == b"{":
             return dict(json.loads(content))
@@ -132,15 +133,6 @@ def _handed(file: Path | None, to: Sequence[str] | None) -> dict[str, Any]:
         note(f"left out: {', '.join(handed.left_out)}, which Tracepost writes itself")
     # Who is named on the command line gets it, as with other programs that send mail, and nobody else.
     return {name: value for name, value in handed.fields.items() if not to or name not in ("to", "cc", "bcc")}
-
-
-def _content(file: Path) -> bytes:
-    if str(file) == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        end(os.EX_NOINPUT, error)
 
 
 def _attached(files: Sequence[Path]) -> list[dict[str, Any]]:

@@ -6,10 +6,11 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from tracepost.cli import reading
 from tracepost.cli.asking import ask, searched
 from tracepost.cli.csv_pieces import Piece, pieces
 from tracepost.cli.ending import ISSUE
@@ -107,8 +108,7 @@ def take(
     as_json: Json = False,
 ) -> None:
     """Import a CSV file of any length; nothing is taken of a file with bad lines, unless they may be skipped."""
-    text = (sys.stdin.buffer.read() if str(file) == "-" else _read(file)).decode("utf-8-sig")
-    cut = list(pieces(text))
+    cut = list(pieces(reading.text(file)))
     told = ask(ctx, "sender", lambda api: _sent(api, cut, "looks at the lines", dry_run=True), as_json)
     if not dry_run and (skip_bad or not told["wrong"]):
         told = ask(ctx, "sender", lambda api: _sent(api, cut, "imports", skip_bad=skip_bad), as_json)
@@ -124,25 +124,14 @@ def give(
     ctx: typer.Context,
     file: Annotated[
         Path, typer.Argument(help="where it is written; by default standard output", allow_dash=True)
-    ] = Path("-"),
+    ] = reading.STANDARD,
     app: App = None,
     as_json: Json = False,
 ) -> None:
     """Export what holds as CSV, which can be imported."""
     lines = ask(ctx, "sender", lambda api: _exported(api, file, app), as_json)
-    if str(file) != "-":
+    if file != reading.STANDARD:
         tell({"file": str(file), "lines": lines}, as_json, lambda told: say(f"{told['lines']} lines in {file}"))
-
-
-def _read(file: Path) -> bytes:
-    from tracepost.cli.ending import end
-
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        from tracepost.cli.ending import code_of
-
-        end(code_of(error) or ISSUE, error)
 
 
 async def _checked(api: Api, addresses: Sequence[str], app: str | None) -> dict[str, Any]:
@@ -173,10 +162,19 @@ async def _posted(api: Api, piece: Piece, **options: bool) -> Any:
 
 
 async def _exported(api: Api, file: Path, app: str | None) -> int:
-    """How many lines were written, with that of the header."""
+    """How many lines were written, with that of the header; under its name the file is whole, or not there."""
+    if file == reading.STANDARD:
+        return await _copied(api, sys.stdout.buffer, app)
+    part = file.with_name(f"{file.name}.part")
+    with part.open("wb") as out:
+        lines = await _copied(api, out, app)
+    part.replace(file)
+    return lines
+
+
+async def _copied(api: Api, out: BinaryIO, app: str | None) -> int:
     import aiohttp
 
-    out = sys.stdout.buffer if str(file) == "-" else file.open("wb")
     lines, limit = 0, aiohttp.ClientTimeout(total=None, sock_read=60)
     with progress() as bar:
         task = bar.add_task("exports", total=None)
@@ -185,8 +183,6 @@ async def _exported(api: Api, file: Path, app: str | None) -> int:
                 out.write(chunk)
                 bar.update(task, completed=(lines := lines + chunk.count(b"\n")))
     out.flush()
-    if str(file) != "-":
-        out.close()
     return lines
 
 
