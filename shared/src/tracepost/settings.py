@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -15,10 +13,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from yarl import URL
 
 from tracepost import keys
+from tracepost.environment import PREFIX, told
 from tracepost.keys import Keys
 from tracepost.tokens import Keyring
 
-PREFIX = "TRACEPOST_"
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/]+")]
@@ -38,17 +36,6 @@ def _origins(told: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Origins = Annotated[tuple[str, ...], BeforeValidator(parts), AfterValidator(_origins)]
-
-
-def told(name: str, service: str = "") -> str | None:
-    """What the environment says of a setting, of one service or of all, else None; OSError: its file cannot be read."""
-    own = f"{PREFIX}{service.replace('-', '_')}_{name}".upper()
-    for each in (own, f"{PREFIX}{name}".upper()) if service else (f"{PREFIX}{name}".upper(),):
-        if each in os.environ:
-            return os.environ[each]
-        if f"{each}_FILE" in os.environ:
-            return Path(os.environ[f"{each}_FILE"]).read_text().strip()
-    return None
 
 
 class Settings(BaseSettings):

@@ -54,7 +54,7 @@ def root(as_json: Json = False) -> None:
     import base64
     import secrets
 
-    from tracepost.settings import told as setting
+    from tracepost.environment import told as setting
 
     known = setting("token_keys") or ""
     ids = [int(found) for found in re.findall(r"(?:^|,)\s*(\d{1,3}):", known)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracepost.settings import told
+from tracepost.environment import told
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 
 from tracepost.doctor.findings import Finding
-from tracepost.settings import told
+from tracepost.environment import told
 
 SERVICES = ("sender", "pixel", "bounce-ingest", "status-store")
 
