@@ -30,7 +30,7 @@ async def remove(management_url: str, *paths: str) -> None:
     auth = aiohttp.encode_basic_auth(url.user or "", url.password or "")
     async with aiohttp.ClientSession(headers={"Authorization": auth}) as session:
         for path in paths:
-            target = URL(f"{url.with_user(None)}api/{path}", encoded=True)
+            target = URL(f"{url.with_user(None).origin()}/api/{path}", encoded=True)
             async with session.delete(target) as response:
                 assert response.status == 204, await response.text()
 

@@ -37,7 +37,8 @@ def run(*argv: str, given: str | None = None, **env: str) -> Result:
 
 
 def commands(of: Any = None, above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, command in (of or typer.main.get_command(app)).commands.items():
+    group: Any = of or typer.main.get_command(app)
+    for name, command in group.commands.items():
         if hasattr(command, "commands"):
             yield from commands(command, f"{above}{name} ")
         else:

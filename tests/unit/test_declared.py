@@ -66,7 +66,7 @@ def test_what_others_declare_beside_is_none_of_our_business() -> None:
 
 
 def test_a_queue_that_nobody_reads_names_the_service_that_should() -> None:
-    queues = [each | {"consumers": 0, "messages": 7, "online": []} for each in found().queues]
+    queues = [{**each, "consumers": 0, "messages": 7, "online": []} for each in found().queues]
     told = {each.check: each for each in consumers(queues) if "nobody" in each.found}
     assert told["queue sender.requests.bulk"].remedy.startswith("start sender")
     assert told["queue tracepost.dead"].remedy.startswith("start status-store")

@@ -17,7 +17,7 @@ MAIL = b"From: Ann <ann@example.org>\nTo: Bob <bob@example.org>, cy@example.org\
 
 local = st.from_regex(r"[a-z][a-z0-9]{0,10}", fullmatch=True)
 # The library itself writes a comma after a name beyond ASCII wrongly, where it folds.
-names = st.text(st.characters(codec="ascii", exclude_categories=("C",)), max_size=10).map(str.strip)
+names = st.text(st.characters(codec="ascii", exclude_categories=["C"]), max_size=10).map(str.strip)
 
 
 def raw(handed: dict[str, object]) -> bytes:

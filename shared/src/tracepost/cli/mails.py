@@ -40,7 +40,7 @@ def read(mail: bytes) -> Handed:
 
 def _addresses(name: str, header: AddressHeader) -> Sequence[object]:
     # What cannot be read is passed over by the library, and the rest of the list with it.
-    if any(isinstance(each, InvalidHeaderDefect) for each in header.defects):
+    if any(isinstance(each, InvalidHeaderDefect) for each in header.defects):  # type: ignore[attr-defined]  # has them
         raise ValueError(f"its {name.title()} is no list of mailboxes: write Name <address>, separated by commas")
     return header.addresses
 
