@@ -57,7 +57,7 @@ def root(as_json: Json = False) -> None:
     from tracepost.environment import told as setting
 
     known = setting("token_keys") or ""
-    ids = [int(found) for found in re.findall(r"(?:^|,)\s*(\d{1,3}):", known)]
+    ids = [int(found) for found in re.findall(r"(?:^|,)\s*(\d{1,3})(?:@[^:,]*)?:", known)]
     number = max(ids, default=0) + 1
     if number > 255:
         raise typer.BadParameter("TRACEPOST_TOKEN_KEYS has the last id, 255, already; use one that is free by hand")
