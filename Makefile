@@ -3,17 +3,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults fuzz bench bounce-report returned-mail screenshots lint format lock setup clean
+.PHONY: demo test faults peers fuzz bench bounce-report returned-mail screenshots lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
 
+# WORKERS=0 runs all in one process.
+WORKERS ?= 2
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 # What takes minutes, most of it in tests/faults and tests/model; SEED=<n> repeats a random schedule, MINUTES=<n> is how long one lasts.
 faults: setup
 	@$(BIN)/python -m pytest -m long $(ARGS)
+
+# Real mail servers take the mail of a running stack, and what they return comes back; needs root. ARGS=exim: that one alone.
+peers: setup
+	@$(BIN)/python -m tests.peers $(ARGS)
 
 # Looks for mails that break a promise of bounce-ingest, for so many seconds.
 SECONDS ?= 60

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
+from local_stack import binaries
 from tests.conftest import ROOT
 
 FLAGS = (
@@ -25,13 +26,21 @@ NPM = ROOT / ".local" / "npm"
 
 
 @asynccontextmanager
-async def running(program: Path) -> AsyncIterator[Browser]:
-    """Chromium with a new profile; each context of it is a person of its own."""
+async def running() -> AsyncIterator[Browser]:
+    """Debian's Chromium with a new profile; each context of it is a person of its own."""
     async with (
         async_playwright() as playwright,
-        await playwright.chromium.launch(executable_path=program, args=FLAGS, chromium_sandbox=False) as browser,
+        await playwright.chromium.launch(executable_path=_program(), args=FLAGS, chromium_sandbox=False) as browser,
     ):
         yield browser
+
+
+@cache
+def _program() -> Path:
+    try:
+        return binaries.provide("chromium", "chromium", print)
+    except binaries.Missing as error:
+        pytest.skip(str(error))
 
 
 @asynccontextmanager

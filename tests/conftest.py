@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +14,8 @@ import aiohttp
 import asyncpg
 import pytest
 import pytest_asyncio
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 from yarl import URL
 
 from local_stack.stack import Servers, create_database
@@ -26,10 +29,28 @@ DEADLINE = 15.0
 Answer = TypeVar("Answer")
 
 
+def room(name: str) -> Path:
+    """A folder for servers; each of the processes that run tests side by side has one of its own."""
+    return ROOT / ".local" / "-".join(filter(None, (name, os.environ.get("PYTEST_XDIST_WORKER"))))
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
+    """Where tests run side by side: those of a file stay together, and those that share the whole stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "e2e" if file.startswith("tests/e2e/") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """The hook by which pytest-xdist asks who hands out the tests."""
+    return ByFile(config, log)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def servers() -> AsyncIterator[Servers]:
     """RabbitMQ and PostgreSQL, private to the tests."""
-    async with run_servers(ROOT / ".local" / "test", print) as running:
+    async with run_servers(room("test"), print) as running:
         yield running
 
 

@@ -19,6 +19,7 @@ from tracepost.dkim_keys import Key
 
 RSA = Key("example.org", "rsa", generate_private_key(65537, 2048))
 ED25519 = Key("example.org", "ed", Ed25519PrivateKey.generate())
+BOTH = (RSA, ED25519)
 OPENDKIM = ROOT / ".local" / "peers" / "opendkim"
 
 _PASSED = re.compile(r"dkim=pass (?:\(\d+-bit key\) )?header\.d=\S+ header\.i=\S+ header\.a=\S+ header\.s=(\S+)")

@@ -11,7 +11,7 @@ from fnmatch import fnmatch
 from local_stack.postgres import PostgresServer
 from local_stack.rabbitmq import RabbitNode
 from local_stack.stack import Servers
-from tests.bench import compose, consume, fold, parse, pixel, publish, query, send, sign
+from tests.bench import compose, consume, fold, outage, parse, pixel, publish, query, send, sign
 from tests.bench.harness import Wrong, run
 from tests.conftest import ROOT
 
@@ -22,7 +22,7 @@ STORED = (1_000_000, 5_000_000)  # events in the databases over which the fold i
 
 async def main(pattern: str) -> int:
     """Run what is chosen; returns the exit code."""
-    names = [bench.name for bench in (*ALONE, *BROKER)] + [fold.NAME, query.NAME, send.NAME, *pixel.NAMES]
+    names = [bench.name for bench in (*ALONE, *BROKER)] + [fold.NAME, outage.NAME, query.NAME, send.NAME, *pixel.NAMES]
     if not (chosen := {name for name in names if fnmatch(name, pattern)}):
         print(f"no bench is named {pattern}; there are {', '.join(names)}")  # noqa: T201
         return os.EX_USAGE
@@ -30,7 +30,9 @@ async def main(pattern: str) -> int:
         for bench in ALONE:
             if bench.name in chosen:
                 await run(bench, None, {"Python": os.getpid()})
-        if chosen - {bench.name for bench in ALONE}:
+        if outage.NAME in chosen:
+            await outage.measure()
+        if chosen - {outage.NAME, *(bench.name for bench in ALONE)}:
             await with_servers(chosen)
     except Wrong as error:
         print(f"WRONG: {error}")  # noqa: T201 - it is what was asked for

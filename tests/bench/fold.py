@@ -22,8 +22,10 @@ from local_stack.processes import free_port, running
 from local_stack.stack import create_database
 from status_store import housekeeping
 from status_store.fold import NOTHING, fold, from_json, to_json
+from status_store.rollup import descriptions
 from status_store.standing import applying
 from status_store.store import Store
+from status_store.terms import Term, terms
 from tests.bench.harness import Bench, Contender, Ratio, Work, Wrong
 from tests.bench.raw_amqp import Raw, encoded
 from tests.conftest import KEYRING, ROOT, eventually
@@ -162,6 +164,8 @@ WITH fresh AS (
     SELECT message_id, event_id, time, recipient_no, type, body FROM unnest($1::events[])
     ON CONFLICT DO NOTHING
     RETURNING message_id, recipient_no, CASE type WHEN 'opened' THEN 'read' ELSE type END AS status
+), found_by AS (
+    INSERT INTO terms SELECT * FROM unnest($3::terms[]) ON CONFLICT DO NOTHING
 ), merged AS (
     INSERT INTO deliveries AS d (message_id, recipient_no, rules_version, status, facts)
     SELECT message_id, recipient_no, 0, status, $2::json FROM fresh
@@ -177,20 +181,20 @@ ON CONFLICT (message_id) DO UPDATE SET version = m.version + 1, status = exclude
 
 @asynccontextmanager
 async def merge(database: Database, _: str) -> AsyncIterator[Work]:
-    """One statement for a thousand events, which overwrites with something of their facts' size: no queue, no fold."""
+    """One statement for a thousand events and what finds them, facts of the usual size: no queue, no fold."""
     phases = histories(MESSAGES)
+    parts = [phase[at : at + TRANSACTION] for phase in phases for at in range(0, len(phase), TRANSACTION)]
     batches = [
-        [(str(e.message_id), e.id, e.time, None, 0, e.name, events.text(e)) for e in phase[at : at + TRANSACTION]]
-        for phase in phases
-        for at in range(0, len(phase), TRANSACTION)
+        ([(str(e.message_id), e.id, e.time, None, 0, e.name, events.text(e)) for e in part], _terms(part))
+        for part in parts
     ]
     facts = to_json(fold([phase[0] for phase in phases[:2]]))
     connection = await asyncpg.connect(database.url)
     statement = await connection.prepare(MERGE)
 
     async def work() -> int:
-        for each in batches:
-            await statement.fetch(each, facts)
+        for rows, found_by in batches:
+            await statement.fetch(rows, facts, found_by)
         return sum(map(len, phases))
 
     yield work
@@ -203,7 +207,7 @@ async def one_by_one(database: Database, _: str) -> AsyncIterator[Work]:
     """What is done most often: a transaction for each event, that inserts it, reads, folds and writes."""
     phases = histories(NAIVE)
     connection = await asyncpg.connect(database.url)
-    insert, read, write, roll_up = [await connection.prepare(sql) for sql in ONE_BY_ONE]
+    insert, read, write, roll_up, find = [await connection.prepare(sql) for sql in ONE_BY_ONE]
 
     async def work() -> int:
         for each in chain(*phases):
@@ -215,6 +219,8 @@ async def one_by_one(database: Database, _: str) -> AsyncIterator[Work]:
                 status = applying(known)[0].status
                 await write.fetch(*key, status, to_json(known))
                 await roll_up.fetch(each.message_id, status)
+                if isinstance(each.data, Accepted):
+                    await find.fetch(_terms([each]))
         return sum(map(len, phases))
 
     yield work
@@ -230,7 +236,15 @@ ONE_BY_ONE = (
     ON CONFLICT (message_id, recipient_no) DO UPDATE SET status = excluded.status, facts = excluded.facts""",
     """INSERT INTO messages AS m (message_id, version, status, rollup) VALUES ($1, 1, $2, '{}')
     ON CONFLICT (message_id) DO UPDATE SET version = m.version + 1, status = excluded.status, changed_at = now()""",
+    "INSERT INTO terms SELECT * FROM unnest($1::terms[]) ON CONFLICT DO NOTHING",
 )
+
+
+def _terms(some: Sequence[AnyEvent]) -> list[Term]:
+    """By what these events let their messages be found."""
+    said = {(str(each.message_id), 0): [each] for each in some}
+    folded = {key: fold(each) for key, each in said.items()}
+    return terms(said, folded, descriptions(said, folded), KEYRING.address_key)
 
 
 FILL_IDS = """

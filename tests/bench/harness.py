@@ -126,7 +126,7 @@ def _cpu_seconds(pid: int, without: AbstractSet[int]) -> float:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
-    except FileNotFoundError:  # it ended a moment ago
+    except (FileNotFoundError, ProcessLookupError):  # it ended a moment ago
         return 0
     own = sum(map(int, fields[11:15])) / TICKS  # utime, stime, cutime, cstime: see proc(5)
     return own + sum(_cpu_seconds(child, without) for child in children if child not in without)

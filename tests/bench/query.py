@@ -25,7 +25,7 @@ from tracepost import keys
 NAME = "query"
 FOLDER = ROOT / ".local" / "bench"
 STORED = 300_000  # events, three for each message
-SECONDS, CONNECTIONS, SESSIONS = 5, 64, 8
+SECONDS, CONNECTIONS, SESSIONS = 3, 64, 8
 KEY = keys.new("bench")
 CLIENT = '[{"client": "bench", "app": "*", "scopes": ["read"], "hashes": ["' + keys.hashed(KEY) + '"]}]'
 
@@ -33,8 +33,12 @@ CLIENT = '[{"client": "bench", "app": "*", "scopes": ["read"], "hashes": ["' + k
 SCRIPT = """
 local ids = {}
 for line in io.lines("%s") do ids[#ids + 1] = line end
-init = function() math.randomseed(os.time()) end
-request = function() return wrk.format("GET", "/v1/messages/" .. ids[math.random(#ids)]) end
+local first, last
+init = function()
+    math.randomseed(os.time())
+    first, last = wrk.format("GET", "/v1/messages/@%s"):match("^(.-)@(.*)$")
+end
+request = function() return first .. ids[math.random(#ids)] .. last end
 done = function(summary, latency)
     local e = summary.errors
     local bad = e.connect + e.read + e.write + e.status + e.timeout
@@ -52,14 +56,18 @@ async def measure(servers: Servers, pids: dict[str, int]) -> None:
         return
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(fold.database(servers.postgres_url, STORED))
-        script = await _script(database.url)
+        ids = await _ids(database.url)
+        # A path with a query, be it empty, is not plain.
+        plain, others = _script("plain", ids), _script("others", ids, "?")
         limit = await _pgbench_database(servers.postgres_url)
         contenders: dict[str, Contender] = {
-            "ours": partial(ours, database, wrk, script),
+            "ours": partial(ours, "ours", database, wrk, plain),
+            "ours by aiohttp": partial(ours, "ours by aiohttp", database, wrk, others),
             "pgbench -S (limit)": partial(pgbench, limit),
-            "a query for each": partial(naive, database.url, wrk, script),
+            "a query for each": partial(naive, database.url, wrk, plain),
         }
-        ratios = [Ratio("ours", "pgbench -S (limit)", reach=0.3), Ratio("ours", "a query for each")]
+        ratios = [Ratio("ours", under) for under in ("ours by aiohttp", "a query for each")]
+        ratios.append(Ratio("ours", "pgbench -S (limit)", reach=0.3))
         await run(Bench(NAME, "request", contenders, ratios), servers, pids)
 
 
@@ -72,14 +80,19 @@ def _wrk() -> Path:
     return folder / "usr" / "bin" / "wrk"
 
 
-async def _script(url: str) -> Path:
+async def _ids(url: str) -> Path:
     connection = await asyncpg.connect(url)
     rows = await connection.fetch("SELECT message_id FROM messages")
     await connection.close()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    ids, script = FOLDER / "ids.txt", FOLDER / "query.lua"
+    ids = FOLDER / "ids.txt"
     ids.write_text("\n".join(str(row[0]) for row in rows))
-    script.write_text(SCRIPT % ids)
+    return ids
+
+
+def _script(name: str, ids: Path, end: str = "") -> Path:
+    script = FOLDER / f"{name}.lua"
+    script.write_text(SCRIPT % (ids, end))
     return script
 
 
@@ -90,10 +103,10 @@ async def _pgbench_database(server: str) -> str:
 
 
 @asynccontextmanager
-async def ours(database: fold.Database, wrk: Path, script: Path, url: str) -> AsyncIterator[Work]:
+async def ours(name: str, database: fold.Database, wrk: Path, script: Path, url: str) -> AsyncIterator[Work]:
     """The service, one process, asked over connections that are kept."""
     async with fold.service(database, url, API_KEYS=CLIENT) as port:
-        yield partial(_load, "ours", wrk, script, port)
+        yield partial(_load, name, wrk, script, port)
 
 
 @asynccontextmanager

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from local_stack import binaries
 from local_stack.stack import Stack, running_stack
 from tests import chromium
-from tests.conftest import ROOT
+from tests.conftest import room
 from tests.e2e.desk import DESK
 
 
@@ -20,23 +17,14 @@ from tests.e2e.desk import DESK
 async def stack() -> AsyncIterator[Stack]:
     """With a help desk whose pages may use status-store's API."""
     settings = {"TRACEPOST_STATUS_STORE_CORS_ORIGINS": DESK}
-    async with running_stack(ROOT / ".local" / "test-e2e", print, settings=settings) as running:
+    async with running_stack(room("test-e2e"), print, settings=settings) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
-def program() -> Path:
-    """Debian's Chromium."""
-    try:
-        return binaries.provide("chromium", "chromium", print)
-    except binaries.Missing as error:
-        pytest.skip(str(error))
-
-
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def browser(program: Path) -> AsyncIterator[Browser]:
+async def browser() -> AsyncIterator[Browser]:
     """Running, without a window."""
-    async with chromium.running(program) as browser:
+    async with chromium.running() as browser:
         yield browser
 
 

@@ -14,7 +14,7 @@ import asyncpg
 
 from local_stack.postgres import PostgresServer
 from local_stack.stack import Servers, create_database
-from tests.conftest import ROOT, eventually, virtual_host
+from tests.conftest import eventually, room, virtual_host
 from tests.faults.alone import Alone, alone
 from tests.faults.drawn import Arriving, arriving, copied, messages
 from tests.faults.truth import Books, books, hold
@@ -23,7 +23,7 @@ from tracepost.broker import Publisher, publishing
 from tracepost.events import AnyEvent
 from tracepost.runner import background
 
-FOLDER = ROOT / ".local" / "test-stores"
+FOLDER = room("test-stores")
 SETTLED_SECONDS = 60.0
 PAUSE = 0.1
 MESSAGES = 4  # at a time, with all their events

@@ -20,10 +20,10 @@ from tests.conftest import eventually
 from tests.faults.alone import Alone, alone
 from tests.faults.scene import FOLDER, resources
 from tests.faults.truth import Books, books, hold
-from tests.unit.samples import DATA
+from tests.unit.samples import ACCEPTED
 from tracepost import events, topology
 from tracepost.broker import Publisher, publishing
-from tracepost.events import Accepted, AnyEvent, Opened, event
+from tracepost.events import AnyEvent, Opened, event
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -98,8 +98,7 @@ def opened() -> AnyEvent:
 
 
 def accepted(reference: str) -> AnyEvent:
-    [data] = [each for each in DATA if isinstance(each, Accepted)]
-    return event("sender", uuid7(), 0, data.model_copy(update={"reference": reference}))
+    return event("sender", uuid7(), 0, ACCEPTED.model_copy(update={"reference": reference}))
 
 
 async def test_what_the_database_refuses_is_set_apart_alone_and_can_be_replayed(quiet: Quiet) -> None:

@@ -17,7 +17,7 @@ import pytest
 from aio_pika import Message
 from uuid_utils.compat import uuid7
 
-from tests.conftest import ROOT, eventually
+from tests.conftest import eventually, room
 from tests.faults.alone import Alone, alone
 from tests.faults.sinks import Sink, silent, sink
 from tracepost.broker import Publisher, publishing
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 
 Tell = Callable[[object], None]
 
-FOLDER = ROOT / ".local" / "test-senders"
+FOLDER = room("test-senders")
 
 
 @dataclass(frozen=True)

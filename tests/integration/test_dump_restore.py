@@ -21,6 +21,7 @@ from local_stack import binaries
 from local_stack.stack import Servers, create_database
 from status_store import housekeeping
 from status_store.dead import DeadLetter
+from status_store.graves import Graves
 from status_store.record import record
 from status_store.store import Store
 from tests import stored
@@ -63,8 +64,9 @@ async def filled(database: str) -> AsyncIterator[Status]:
         await status.store.number_changes(4)
         async with status.store.unpublished(2) as changes:
             assert changes
-        await status.store.bury([letter(), letter(), replace(letter(), problem=None, app=None)])
-        await status.store.mark_replayed((await status.store.dead_letters(None, None, None, 1))[0]["id"])
+        graves = Graves(status.store.pool)
+        await graves.bury([letter(), letter(), replace(letter(), problem=None, app=None)])
+        await graves.mark_replayed((await graves.list(None, None, None, 1))[0]["id"])
         yield status
 
 

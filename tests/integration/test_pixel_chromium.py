@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import aiohttp
 import pytest
 from aiohttp import web
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page
 from uuid_utils.compat import uuid7
 
 import status_store.app
@@ -23,6 +21,7 @@ from local_stack.stack import HOST
 from sender.compose import compose
 from sender.copies import links
 from status_store.settings import StatusStoreSettings
+from tests import chromium
 from tests.bench.peers import nginx
 from tests.conftest import ROOT, eventually
 from tests.pixels import serving
@@ -33,10 +32,6 @@ from tracepost.events import Accepted, Delivered, event
 from tracepost.http import serving as serve
 from tracepost.tokens import Keyring
 
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 # Keeps whatever it is allowed to, as the proxies of mail providers do.
 CACHE = """\
 proxy_cache_path {folder}/cache keys_zone=images:1m;
@@ -47,30 +42,6 @@ server {{
 }}
 server {{ listen {host}:{origin_port}; location / {{ expires 1h; empty_gif; }} }}
 """
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Path:
-    """Debian's."""
-    try:
-        return binaries.provide("chromium", "chromium", print)
-    except binaries.Missing as error:
-        pytest.skip(str(error))
-
-
-@asynccontextmanager
-async def browser(chromium: Path, folder: Path, *, headless: bool = False) -> AsyncIterator[Page]:
-    """A page of a new Chromium; one that is headless says so, unless it is told what the others say."""
-    async with async_playwright() as playwright:
-        opened = playwright.chromium.launch_persistent_context
-        told: dict[str, Any] = {"executable_path": chromium, "args": FLAGS, "chromium_sandbox": False}
-        async with await opened(folder / "headless", **told) as context:
-            agent: str = await context.pages[0].evaluate("navigator.userAgent")
-            if headless:
-                yield context.pages[0]
-                return
-        async with await opened(folder / "person", user_agent=agent.replace("Headless", ""), **told) as context:
-            yield context.pages[0]
 
 
 @dataclass(frozen=True)
@@ -119,11 +90,23 @@ async def support(broker: str, database: str, token_keys: str, keyring: Keyring)
         yield Support(broker, keyring, f"http://{HOST}:{port}/v1")
 
 
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium.running() as browser:
+        yield browser
+
+
+def with_window(browser: Browser) -> str:
+    """What Chromium calls itself where a person uses it."""
+    version = f"{browser.version.split('.')[0]}.0.0.0"
+    return f"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version} Safari/537.36"
+
+
 async def show(page: Page, html: str) -> None:
     """Open the mail as webmail does, images and all; from loopback, or the browser would not ask there for images."""
 
     async def mail(_: web.Request) -> web.Response:
-        return web.Response(text=html, content_type="text/html")
+        return web.Response(text=f'<link rel="icon" href="data:,">{html}', content_type="text/html")
 
     app = web.Application()
     app.router.add_get("/mail", mail)
@@ -132,20 +115,20 @@ async def show(page: Page, html: str) -> None:
         assert await page.evaluate("document.images[0].naturalWidth") == 1
 
 
-async def test_a_mail_in_chromium_is_read(support: Support, token_keys: str, tmp_path: Path, chromium: Path) -> None:
+async def test_a_mail_in_chromium_is_read(support: Support, token_keys: str, tmp_path: Path, browser: Browser) -> None:
     async with serving(support.amqp_url, token_keys, tmp_path / "spool") as url:
         message_id, html = await support.mail(url)
         await eventually(partial(support.says, message_id, "delivered", []))
-        async with browser(chromium, tmp_path, headless=True) as page:
-            await show(page, html)
+        async with chromium.page(browser) as robot:
+            await show(robot, html)
         await eventually(partial(support.says, message_id, "delivered", ["bot"]))
-        async with browser(chromium, tmp_path) as page:
-            await show(page, html)
+        async with chromium.page(browser, user_agent=with_window(browser)) as person:
+            await show(person, html)
         await eventually(partial(support.says, message_id, "read", ["bot", "person"]))
 
 
 async def test_the_second_open_counts_through_a_proxy_that_caches(
-    support: Support, token_keys: str, tmp_path: Path, chromium: Path
+    support: Support, token_keys: str, tmp_path: Path, browser: Browser
 ) -> None:
     try:
         program = nginx.program(ROOT / ".local" / "peers" / "nginx")
@@ -157,7 +140,7 @@ async def test_the_second_open_counts_through_a_proxy_that_caches(
         nginx.serving(
             program, tmp_path / "nginx", CACHE, pixel=url, origin=f"http://{HOST}:{origin}", origin_port=origin
         ) as (port, _),
-        browser(chromium, tmp_path) as page,
+        chromium.page(browser, user_agent=with_window(browser)) as page,
     ):
         proxy = f"http://{HOST}:{port}"
         assert [await cache_status(f"{proxy}/may-be-kept.gif") for _ in range(2)] == ["MISS", "HIT"]

@@ -23,9 +23,9 @@ from status_store.queries import Queries
 from status_store.record import record
 from status_store.store import Store
 from tests.conftest import KEYRING
-from tests.unit.samples import DATA
+from tests.unit.samples import ACCEPTED
 from tracepost import keys, partitions, postgres
-from tracepost.events import Accepted, AnyEvent, Bounced, Delivered, Opened, event
+from tracepost.events import AnyEvent, Bounced, Delivered, Opened, event
 from tracepost.http import CONSOLE_HEADER, SESSION_COOKIE
 
 ALL, SHOP, OTHER, SENDER = (keys.new(name) for name in ("all", "shop", "other", "sender"))
@@ -69,8 +69,7 @@ async def ask(client: Api, path: str, key: str = SHOP, **headers: str) -> tuple[
 
 def returned(message_id: UUID) -> list[AnyEvent]:
     """Accepted, delivered, opened by a person, returned."""
-    [accepted] = [each for each in DATA if isinstance(each, Accepted)]
-    accepted = accepted.model_copy(update={"app": "shop", "recipient_count": 1, "reference": f"T-{message_id}"})
+    accepted = ACCEPTED.model_copy(update={"app": "shop", "recipient_count": 1, "reference": f"T-{message_id}"})
     bounce = Bounced(
         bounce_class="hard",
         category="unknown_recipient",

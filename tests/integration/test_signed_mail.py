@@ -16,10 +16,10 @@ from sender.compose import compose
 from tests import smtp_servers
 from tests.conftest import eventually
 from tests.integration.test_door import OPERATOR, post, serving
-from tests.signatures import by_dkimpy, by_opendkim, key_files
+from tests.signatures import BOTH, by_dkimpy, by_opendkim, key_files
 from tests.unit.mails import UNTRACKED
 from tests.unit.samples import NOON, request
-from tests.unit.test_dkim import BOTH, WHOLE, sign
+from tests.unit.test_dkim import WHOLE, sign
 from tests.unit.test_whole_mails import SMALL, raw_request
 
 ODD_MAILS = {

@@ -7,41 +7,15 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from uuid import UUID
 
-from tests.returned_mail.net import RETURN_DOMAIN
+from tests.mail_servers.hosts import REFUSALS
+from tests.mail_servers.net import RETURN_DOMAIN
 from tracepost import tokens
 from tracepost.tokens import Keyring
 
 KEYRING = Keyring({1: bytes(range(32))})
 DAY = date(2026, 1, 5)
 SERVERS = ("postfix", "exim", "opensmtpd")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """What the customer's server says, and to what: RCPT or the final dot of DATA."""
-
-    reply: str
-    category: str
-    to: str = "RCPT"
-
-    @property
-    def codes(self) -> tuple[int, str]:
-        """SMTP and enhanced code."""
-        smtp, enhanced, _ = self.reply.split(" ", 2)
-        return int(smtp), enhanced
-
-
-# By local part; whoever is not here is accepted.
-REFUSALS = {
-    "unknown": Refusal("550 5.1.1 No such user here", "invalid_recipient"),
-    "jörg": Refusal("550 5.1.1 No such user here", "invalid_recipient"),
-    "left": Refusal("550 5.1.6 The address has moved", "moved"),
-    "full": Refusal("552 5.2.2 Mailbox full", "mailbox_full"),
-    "disabled": Refusal("550 5.2.1 Mailbox disabled, not accepting messages", "mailbox_disabled"),
-    "busy": Refusal("452 4.2.2 Mailbox full, try again later", "mailbox_full"),
-    "listed": Refusal("554 5.7.1 Client host [192.0.2.10] blocked using a block list", "listed"),
-    "filtered": Refusal("554 5.7.1 Message identified as spam", "spam_content", to="DATA"),
-}
+HARD = {"invalid_recipient", "bad_domain", "moved", "null_mx"}  # who is dead, by category
 
 
 @dataclass(frozen=True)

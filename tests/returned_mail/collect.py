@@ -7,38 +7,34 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from types import ModuleType
 
 import aiosmtplib
 
 from local_stack.binaries import Missing
 from tests.conftest import ROOT, eventually
-from tests.returned_mail import exim, hosts, net, opensmtpd, postfix
-from tests.returned_mail.cases import CASES, Case, Truth
-from tests.returned_mail.machine import Machine, machine
+from tests.mail_servers import hosts, net
+from tests.mail_servers.machine import machine
+from tests.mail_servers.running import SERVERS, Server, running, unpacked
+from tests.returned_mail.cases import CASES, HARD, Case, Truth
 
 DATA = ROOT / "tests/data/servers"
-SERVERS = {"postfix": postfix, "exim": exim, "opensmtpd": opensmtpd}
 DEADLINE = 60.0
-HARD = {"invalid_recipient", "bad_domain", "moved", "null_mx"}
 
 Reports = Mapping[str, bytes]  # by the name of their file
 
 
-async def collect(name: str, package: Path) -> None:
+async def collect(name: str) -> None:
     """The reports of one server; Missing names those that did not come."""
     server = SERVERS[name]
-    with machine(ROOT / ".local/returned-mail", package) as made:
+    with machine(ROOT / ".local/returned-mail", unpacked(name)) as made:
         server.prepare(made)
         cases = [case for case in CASES if name in case.failed]
-        async with net.resolving(), hosts.listening() as returns, _running(made, server):
+        async with net.resolving(), hosts.customers(), hosts.keeping_reports() as returns, running(made, server):
             for case in cases:
                 await _submit(case)
-            reports = await _reports(made, server, returns, expected(name, cases))
+            reports = await _reports(server, returns, expected(name, cases))
         version = re.findall(r"\d+\.\d[\w.]*", made.run(*server.VERSION))[0]
     _keep(name, version, reports, expected(name, cases))
 
@@ -51,27 +47,6 @@ def expected(name: str, cases: Iterable[Case]) -> dict[str, tuple[Case, Sequence
         if name in case.delayed:
             found[f"{case.name}-delayed.eml"] = case, case.delayed[name]
     return found
-
-
-@asynccontextmanager
-async def _running(made: Machine, server: ModuleType) -> AsyncIterator[None]:
-    """Its processes end with the namespace, however they are related."""
-    log = (ROOT / ".local" / f"returned-mail-{server.PACKAGE}.log").open("wb")
-    child = await asyncio.create_subprocess_exec(*made.command(*server.START), stdout=log, stderr=log)
-
-    async def answers() -> bool:
-        try:
-            _, writer = await asyncio.open_connection(net.SERVER, 25)
-        except OSError:
-            return False
-        writer.close()
-        return True
-
-    await eventually(answers)
-    yield
-    child.terminate()
-    await child.wait()
-    log.close()
 
 
 async def _submit(case: Case) -> None:
@@ -107,7 +82,7 @@ def _mail(case: Case) -> bytes:
     return "\r\n".join(lines).encode()
 
 
-async def _reports(made: Machine, server: ModuleType, returns: hosts.Returns, wanted: Iterable[str]) -> Reports:
+async def _reports(server: Server, returns: hosts.Returns, wanted: Iterable[str]) -> Reports:
     names = {case.return_path: case.name for case in CASES}
 
     def come() -> Reports:
@@ -118,9 +93,6 @@ async def _reports(made: Machine, server: ModuleType, returns: hosts.Returns, wa
         return found
 
     async def all_come() -> bool:
-        if server.NUDGE:
-            await asyncio.to_thread(made.run, *server.NUDGE)
-        await asyncio.sleep(1)
         missing = set(wanted) - come().keys()
         assert not missing, f"{server.PACKAGE} did not write {', '.join(sorted(missing))}"
         return True
@@ -168,6 +140,6 @@ def _entry(case: Case, truths: Sequence[Truth]) -> dict[str, object]:
 
 if __name__ == "__main__":
     try:
-        asyncio.run(collect(sys.argv[1], Path(sys.argv[2])))
+        asyncio.run(collect(sys.argv[1]))
     except Missing as error:
         sys.exit(str(error))

@@ -42,27 +42,30 @@ KEYRING = Keyring({1: b"one" * 11})
 modest = settings(max_examples=60, deadline=None)
 """Enough to find what is likely; the time of one example depends on what else the machine does."""
 
+ACCEPTED = Accepted(
+    recipient="ann@example.org",
+    recipient_count=2,
+    sender="Shop <shop@example.org>",
+    subject_line="Ärger",
+    rfc_message_id="<1@bounces.example>",
+    app="help-desk",
+    reference="T-1",
+    tags=("a", "b"),
+    metadata={"k": "v"},
+    track_opens="day",
+    has_html=True,
+    size=7,
+)
+DELIVERED = Delivered(attempt=2, smtp_code=250, response="2.0.0 OK", remote_ip="192.0.2.1", duration=0.5, origin="smtp")
+RETURNED = Bounced(
+    smtp_code=550, enhanced_code="5.1.1", bounce_class="hard", category="invalid_recipient", origin="webhook:ses"
+)
 DATA: tuple[Data, ...] = (
-    Accepted(
-        recipient="ann@example.org",
-        recipient_count=2,
-        sender="Shop <shop@example.org>",
-        subject_line="Ärger",
-        rfc_message_id="<1@bounces.example>",
-        app="help-desk",
-        reference="T-1",
-        tags=("a", "b"),
-        metadata={"k": "v"},
-        track_opens="day",
-        has_html=True,
-        size=7,
-    ),
+    ACCEPTED,
     Rejected(reason="hard_bounce", evidence_event=MESSAGE, evidence_message=MESSAGE, since=NOON, until=NOON),
     Deferred(attempt=1, smtp_code=451, bounce_class="soft", category="greylisted", origin="smtp", next_attempt_at=NOON),
-    Delivered(attempt=2, smtp_code=250, response="2.0.0 OK", remote_ip="192.0.2.1", duration=0.5, origin="smtp"),
-    Bounced(
-        smtp_code=550, enhanced_code="5.1.1", bounce_class="hard", category="invalid_recipient", origin="webhook:ses"
-    ),
+    DELIVERED,
+    RETURNED,
     Complained(feedback_type="not-spam", reporter="fbl.example", certainty="candidate", origin="arf"),
     Opened(verdict="proxied", rule="gmail-image-proxy", client="Gmail", ip="192.0.2.0/24"),
     Replied(),

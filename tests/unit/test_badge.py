@@ -16,40 +16,18 @@ from status_store.fold import fold
 from status_store.rollup import rollup
 from status_store.standing import status
 from status_store.words import CAUSES, cause_text
-from tests.unit.samples import MESSAGE, NOON
+from tests.unit.samples import ACCEPTED, DELIVERED, MESSAGE, NOON, RETURNED
 from tracepost.events import (
-    Accepted,
-    Bounced,
     Cancelled,
     Complained,
     Data,
     Deferred,
-    Delivered,
     Erased,
     FeedbackType,
     Opened,
     Rejected,
     RejectionReason,
     event,
-)
-
-ACCEPTED = Accepted(
-    recipient="ann@example.org",
-    recipient_count=1,
-    sender="shop@example.org",
-    subject_line="Yours",
-    rfc_message_id="<1@example.org>",
-    app="shop",
-    track_opens="full",
-    has_html=True,
-    size=1,
-)
-RETURNED = Bounced(
-    bounce_class="hard",
-    category="invalid_recipient",
-    diagnostic="550 5.1.1 <Ann@example.org>: unknown, try bob@example.net",
-    remote_mta="mx.example.org",
-    origin="dsn",
 )
 
 
@@ -67,7 +45,7 @@ def codes(delivery: dict[str, Any]) -> list[str]:
 
 
 def test_what_was_delivered_and_then_returned_says_how_much_later() -> None:
-    told = shown(ACCEPTED, (1, Delivered(origin="smtp")), (241, RETURNED))
+    told = shown(ACCEPTED, (1, DELIVERED), (241, RETURNED))
     [delivery] = told["deliveries"]
     assert (told["status"], told["counts"]) == ("hard_bounce", {"recipients": 1, "read": 0, "hard_bounce": 1})
     assert delivery["cause_text"] == "The address does not exist."
@@ -83,15 +61,15 @@ def test_what_was_delivered_and_then_returned_says_how_much_later() -> None:
 
 
 def test_no_address_is_whole() -> None:
-    told = shown(ACCEPTED, RETURNED)
-    [delivery] = told["deliveries"]
+    refused = RETURNED.model_copy(update={"diagnostic": "550 <Ann@example.org>: unknown, try bob@example.net"})
+    [delivery] = shown(ACCEPTED, refused)["deliveries"]
     assert delivery["recipient"] == "a…@example.org"
-    assert delivery["said"] == "550 5.1.1 <A…@example.org>: unknown, try b…@example.net"
-    assert shown(ACCEPTED, RETURNED, Erased(by="x", address_key="00"))["deliveries"][0]["recipient"] is None
+    assert delivery["said"] == "550 <A…@example.org>: unknown, try b…@example.net"
+    assert shown(ACCEPTED, refused, Erased(by="x", address_key="00"))["deliveries"][0]["recipient"] is None
 
 
 def test_read_and_opened_by_a_proxy_are_told_apart() -> None:
-    delivered = (1, Delivered(origin="smtp"))
+    delivered = (1, DELIVERED)
     [proxy] = shown(ACCEPTED, delivered, (2, Opened(verdict="prefetched", rule="apple")))["deliveries"]
     assert (proxy["status"], proxy["read_at"], codes(proxy)) == ("delivered", None, ["processing", "prefetched"])
     [read] = shown(ACCEPTED, delivered, (2, Opened(verdict="person", rule="x")))["deliveries"]
@@ -100,7 +78,7 @@ def test_read_and_opened_by_a_proxy_are_told_apart() -> None:
 
 @pytest.mark.parametrize("off", [{"track_opens": "off"}, {"has_html": False}])
 def test_that_nobody_would_see_an_open_is_told(off: dict[str, Any]) -> None:
-    told = shown(ACCEPTED.model_copy(update=off), Delivered(origin="smtp"))
+    told = shown(ACCEPTED.model_copy(update=off), DELIVERED)
     assert told["read_tracking"] is False
     assert [note["code"] for note in told["notes"]] == ["tracking_off"]
     assert codes(told["deliveries"][0]) == ["processing", "tracking_off"]
@@ -113,7 +91,7 @@ def test_that_nobody_would_see_an_open_is_told(off: dict[str, Any]) -> None:
         (Rejected(reason="unsubscribed", since=NOON), "suppressed_unsubscribed"),
         (Complained(feedback_type="abuse", origin="arf"), "complaint_abuse"),
         (Cancelled(by="ann"), "cancelled"),
-        (Delivered(origin="smtp"), None),
+        (DELIVERED, None),
     ],
 )
 def test_a_cause_has_a_code_and_words(data: Data, cause: str | None) -> None:

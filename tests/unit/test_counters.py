@@ -21,8 +21,7 @@ from status_store.counters import (
     to_text,
 )
 from status_store.fold import NOTHING, fold
-from tests.unit.samples import MESSAGE, NOON, modest, uuid7_at
-from tests.unit.test_badge import ACCEPTED
+from tests.unit.samples import ACCEPTED, MESSAGE, NOON, modest, uuid7_at
 from tracepost.events import Bounced, Data, Delivered, Opened, Withdrawn, event
 
 HOUR = hour_of(NOON)

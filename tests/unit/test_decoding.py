@@ -70,7 +70,6 @@ def test_one_bad_event_is_set_apart_with_its_bytes_and_its_problem(raw: bytes) -
 @pytest.mark.parametrize(
     "bad",
     [BROKEN, {}, [], None, 5, "text", BROKEN | {"type": "tracepost.bounced.v2"}, {"big": 2**70, "pi": 3.25, "ä": "\0"}],
-    ids=str,
 )
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_bad_element_costs_its_neighbours_nothing(bad: object, place: int) -> None:

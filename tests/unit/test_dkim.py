@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 
 from sender.compose import compose, prepare
 from sender.dkim import Unsigned, relaxed, signed
-from tests.signatures import ED25519, RSA, by_dkimpy
+from tests.signatures import BOTH, by_dkimpy
 from tests.unit.mails import TRACKED, UNTRACKED, accepted, bodies, lines, odd, odd_mailboxes, read
 from tests.unit.samples import NOON, modest, request
 from tests.unit.test_requests import EVERYTHING
 from tests.unit.test_whole_mails import raw_request
 
-BOTH = (RSA, ED25519)
 SIGNED_AT = datetime(2026, 3, 4, 12, tzinfo=UTC)
 
 

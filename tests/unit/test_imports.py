@@ -40,6 +40,8 @@ PURE = {
         "status_store.dead",
         "status_store.why",
         "status_store.badge",
+        "status_store.plain",
+        "status_store.point",
         "status_store.words",
         "status_store.cursors",
         "status_store.asked",
@@ -49,7 +51,9 @@ PURE = {
         "status_store.counters",
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
-    *("tracepost.dkim_keys", "tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
+    *("tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
+    *("tracepost.dkim_keys", "tracepost.doctor.findings", "tracepost.doctor.publishing", "tracepost.doctor.domains"),
+    *("tracepost.doctor.spf", "tracepost.doctor.spf_terms", "tracepost.doctor.dkim", "tracepost.doctor.dmarc"),
     *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
 }
 ADAPTERS = {
@@ -63,7 +67,7 @@ ADAPTERS = {
     ),
     *("pixel.http1", "pixel.spool", "pixel.sums"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers"),
-    *("status_store.store", "status_store.queries", "status_store.logins"),
+    *("status_store.store", "status_store.queries", "status_store.graves", "status_store.logins"),
     *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }
 

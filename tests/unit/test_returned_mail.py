@@ -11,8 +11,8 @@ import pytest
 from bounce_ingest.facts import facts
 from bounce_ingest.report import DeliveryReport, RecipientReport, understand
 from tests.conftest import ROOT
+from tests.mail_servers.net import RETURN_DOMAIN
 from tests.returned_mail.cases import CASES, DAY, KEYRING, SERVERS
-from tests.returned_mail.net import RETURN_DOMAIN
 from tracepost import tokens
 from tracepost.events import Bounced, Deferred, Delivered
 

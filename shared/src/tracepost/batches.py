@@ -34,10 +34,14 @@ class Batches(Generic[Item, Answer]):
 
     async def do(self, item: Item) -> Answer:
         """The answer for this item."""
+        return await self.put(item)
+
+    def put(self, item: Item) -> asyncio.Future[Answer]:
+        """The same for who cannot await: what will be the answer."""
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
         self._arrived.set()
-        return await answer
+        return answer
 
     async def run(self) -> None:
         """Work for ever."""

@@ -23,6 +23,7 @@ Check = Callable[[], Awaitable[str | None]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 CHECK_TIMEOUT = 2.0
+BACKLOG = 128  # connections that wait to be taken
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 SESSION_COOKIE, CONSOLE_HEADER = "tracepost-session", "Tracepost-Console"
@@ -116,8 +117,7 @@ def allow_origins(app: web.Application, origins: Collection[str], *, sessions: b
         return origin in origins or "*" in origins
 
     app.middlewares.append(checked)
-    if origins:
-        app.on_response_prepare.append(told)
+    app.on_response_prepare.append(told)
 
 
 def _own(origin: str, request: web.Request) -> bool:
@@ -140,14 +140,30 @@ def answer(told: object, *, status: int = 200, headers: Mapping[str, str] | None
 @asynccontextmanager
 async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[int]:
     """Serve until the block ends, open requests finished; yields the port."""
+    async with answering(app) as protocol, listening(protocol, host, port) as taken:
+        yield taken
+
+
+@asynccontextmanager
+async def answering(app: web.Application) -> AsyncIterator[Callable[[], asyncio.Protocol]]:
+    """What speaks HTTP on a connection, each time a new one; at the end of the block open requests are finished."""
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
     await runner.setup()
+    assert runner.server
     try:
-        site = web.TCPSite(runner, host, port)
-        await site.start()
-        yield runner.addresses[0][1]
+        yield runner.server
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def listening(protocol: Callable[[], asyncio.Protocol], host: str, port: int) -> AsyncIterator[int]:
+    """Take connections until the block ends; yields the port."""
+    server = await asyncio.get_running_loop().create_server(protocol, host, port, backlog=BACKLOG)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
 
 
 def admin(checks: dict[str, Check]) -> web.Application:

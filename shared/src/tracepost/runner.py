@@ -75,11 +75,7 @@ def run(
     if issubclass(settings_type, DatabaseSettings):
         parser.add_argument("--migrate", action="store_true", help="apply missing migrations to the database, and stop")
     options = parser.parse_args(argv)
-    try:
-        settings = settings_type()
-    except (ValidationError, ValueError, OSError) as error:
-        told = explain(error, settings_type.service) if isinstance(error, ValidationError) else str(error)
-        print(told, file=sys.stderr)  # noqa: T201 - there is no logger without settings
+    if (settings := configured(settings_type)) is None:
         return os.EX_CONFIG
     if options.print_config:
         print(printable(settings))  # noqa: T201 - it is what was asked for
@@ -90,6 +86,16 @@ def run(
     if isinstance(settings, DatabaseSettings) and options.migrate:
         return asyncio.run(_migrate(settings))
     return asyncio.run(_serve(settings, service, watch))
+
+
+def configured(settings_type: type[AnySettings]) -> AnySettings | None:
+    """The settings as the environment gives them; None after it was printed what is wrong with them."""
+    try:
+        return settings_type()
+    except (ValidationError, ValueError, OSError) as error:
+        told = explain(error, settings_type.service) if isinstance(error, ValidationError) else str(error)
+        print(told, file=sys.stderr)  # noqa: T201 - there is no logger without settings
+        return None
 
 
 def _allow_many_connections() -> None:
@@ -112,7 +118,7 @@ async def _migrate(settings: DatabaseSettings) -> int:
 
 
 async def _serve(settings: AnySettings, service: Service[AnySettings], watch: Watch[AnySettings]) -> int:
-    stop = _on_signals()
+    stop = on_signals()
     checks: Checks = {}
     try:
         async with watch(settings, checks):
@@ -147,7 +153,7 @@ async def _draining() -> str | None:
     return "the service is stopping"
 
 
-def _on_signals() -> asyncio.Event:
+def on_signals() -> asyncio.Event:
     """An event that the first SIGTERM or SIGINT sets; the second one kills."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 

@@ -13,11 +13,12 @@ from pathlib import Path
 from local_stack.binaries import Missing
 from local_stack.processes import Process, free_port, running, wait_for_port
 from tests.bench.peers.smtp import HOST, Tools
+from tests.mail_servers.postfix import BASE, MASTER, QUEUES
 
 # Concurrency and process limits are Postfix's own (100 processes of a kind, 20 sessions with a destination).
 # Its programs are started without our environment, but for what import_environment names.
 MAIN = """\
-compatibility_level = 3.6
+{base}
 queue_directory = {folder}/queue
 data_directory = {folder}/data
 daemon_directory = {tools.daemons}
@@ -31,39 +32,12 @@ maillog_file = {folder}/maillog
 maillog_file_prefixes = {folder}
 myhostname = postfix.test
 inet_interfaces = {host}
-inet_protocols = ipv4
 mynetworks = {host}/32
 mydestination =
-local_recipient_maps =
 alias_maps =
-alias_database =
 relayhost = [{host}]:{to}
 smtp_dns_support_level = disabled
 """
-# As shipped, but not confined to a changed root, which a distribution's scripts would have to fill.
-MASTER = """\
-{host}:{port} inet n - n - - smtpd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-smtp unix - - n - - smtp
-relay unix - - n - - smtp
-error unix - - n - - error
-retry unix - - n - - error
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
-QUEUES = (
-    *("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming", "maildrop"),
-    *("private", "public", "saved", "trace"),
-)
 
 
 @asynccontextmanager
@@ -86,9 +60,9 @@ def _prepare(tools: Tools, folder: Path, port: int, to: int) -> None:
         (folder / name).mkdir(parents=True)
     for name in ("data", *(f"queue/{name}" for name in QUEUES)):
         shutil.chown(folder / name, owner)
-    main = MAIN.format(tools=tools, folder=folder, owner=owner, group=group, host=HOST, to=to)
+    main = MAIN.format(base=BASE, tools=tools, folder=folder, owner=owner, group=group, host=HOST, to=to)
     (folder / "config/main.cf").write_text(main)
-    (folder / "config/master.cf").write_text(MASTER.format(host=HOST, port=port))
+    (folder / "config/master.cf").write_text(MASTER.format(listen=f"{HOST}:{port}", queue_seconds=300))
 
 
 def _account() -> tuple[str, str]:

@@ -3,13 +3,15 @@
 Other packages can be unpacked into a folder, which changes nothing on the system.
 """
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _PACKAGES = {
@@ -39,6 +41,12 @@ def find(program: str) -> Path:
 
 def ensure(say: Callable[[str], None]) -> None:
     """Install what is missing; raises Missing where that is impossible."""
+    if _missing():
+        with _turn():
+            _ensure(say)
+
+
+def _ensure(say: Callable[[str], None]) -> None:
     packages = _missing()
     if not packages:
         return
@@ -55,10 +63,11 @@ def ensure(say: Callable[[str], None]) -> None:
 
 def provide(program: str, package: str, say: Callable[[str], None]) -> Path:
     """A program, installed if it is missing; Missing says how where that is impossible."""
-    privilege, output = _privilege(), ""
-    if _which(program) is None and privilege is not None:
-        say(f"Installing {package} with apt-get")
-        output = f"\n\nThe last lines of apt-get:\n{_install([package], privilege)}"
+    output = ""
+    with _turn():
+        if _which(program) is None and (privilege := _privilege()) is not None:
+            say(f"Installing {package} with apt-get")
+            output = f"\n\nThe last lines of apt-get:\n{_install([package], privilege)}"
     found = _which(program)
     if found is None:
         raise Missing(f"{program} is missing. Install it:\n    {_command([package])}{output}")
@@ -70,11 +79,21 @@ def unpack(package: str, folder: Path) -> None:
     if shutil.which("apt-get") is None:
         raise Missing(f"{package} is a package of Debian, and there is no apt-get here")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as room:
+    with _turn(), tempfile.TemporaryDirectory(dir=folder.parent) as room:
+        if folder.exists():
+            return
         _download(package, Path(room))
         for archive in Path(room).glob("*.deb"):
             _run(["dpkg-deb", "--extract", archive, f"{room}/root"])
         Path(room, "root").rename(folder)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Two of our processes at once would each find the other's half; apt-get does not wait for all its locks."""
+    with Path(tempfile.gettempdir(), f"tracepost-packages-{os.geteuid()}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _download(package: str, room: Path) -> None:

@@ -27,7 +27,9 @@ from status_store import (
     views,
 )
 from status_store.api import api
+from status_store.fast_path import fast_path
 from status_store.feed import Feed
+from status_store.graves import Graves
 from status_store.issues import Issues
 from status_store.live import Live
 from status_store.logins import Logins
@@ -42,6 +44,8 @@ from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, background
 
 READERS = 4  # connections for the API
+# To plan anew costs as much as to read twenty messages, and no statement of the API is the better for it.
+READING = {"statement_timeout": "10s", "plan_cache_mode": "force_generic_plan"}
 
 
 @asynccontextmanager
@@ -53,11 +57,11 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
     async with (
         postgres.connected(database, "status_store", migrate=settings.migrate) as pool,
         # Who asks holds up no event: neither for want of a connection, nor for long.
-        postgres.pooled(database, "status_store", READERS, statement_timeout="10s") as reading,
+        postgres.pooled(database, "status_store", READERS, **READING) as reading,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
     ):
         store, queries, feed = Store(pool, settings.retention_months, keyring), Queries(reading), Feed(reading)
-        live, receipts = Live(feed.now, feed.after), Receipts(pool, reading)
+        live, receipts, graves = Live(feed.now, feed.after), Receipts(pool, reading), Graves(pool)
         await housekeeping.begin(store, pool)
         routes = (
             *messages.routes(queries, keys),
@@ -67,7 +71,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             *stats.routes(queries, keys),
             *replies.routes(queries, publisher, keys),
             *recipients.routes(receipts, partial(settling.settle_soon, receipts, publisher), keyring, keys),
-            *letters.routes(store, publisher, keys, user),
+            *letters.routes(graves, publisher, keys, user),
             *sessions.routes(Logins(pool), keys),
             *openapi.routes(),
             *console.routes(settings.sender_url, settings.bounce_ingest_url),
@@ -77,7 +81,9 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
         async with (
             queries.running(),
             background(live.run()),
-            http.serving(application, settings.host, settings.api_port),
+            http.answering(application) as ordinary,
+            fast_path(queries.point, keys, ordinary) as protocol,
+            http.listening(protocol, settings.host, settings.api_port),
             background(housekeeping.keep_house(store, pool, timedelta(days=settings.changes_kept_days))),
             background(changes.drain(store, publisher)),
             background(settling.keep_on(receipts, publisher)),
@@ -95,12 +101,12 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
                 amqp,
                 topology.DEAD_LETTERS,
                 bury.CODEC,
-                partial(bury.bury, store),
+                partial(bury.bury, graves),
                 publisher,
                 transient=(Exception,),  # there is no queue behind this one: nothing is ever given up
-            ) as graves,
+            ) as burying,
         ):
             checks["database"] = postgres.check(pool)
-            for part in (publisher.session, events, graves):
+            for part in (publisher.session, events, burying):
                 checks[part.name] = part.check
             yield

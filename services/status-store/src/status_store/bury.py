@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from status_store.dead import DeadLetter, letter
-from status_store.store import Store
+from status_store.graves import Graves
 from tracepost import crash, metrics
 from tracepost.broker import Codec, Incoming
 from tracepost.problems import Problem
@@ -18,9 +18,9 @@ def _decode(message: Incoming) -> list[DeadLetter]:
 CODEC: Codec[DeadLetter] = Codec(_decode, lambda dead: dead.body)
 
 
-async def bury(store: Store, batch: Sequence[DeadLetter]) -> Mapping[int, Problem]:
+async def bury(graves: Graves, batch: Sequence[DeadLetter]) -> Mapping[int, Problem]:
     """Store the letters, each once."""
-    await store.bury(batch)
+    await graves.bury(batch)
     crash.point("status-store.letters-stored")
-    metrics.DEAD_LETTERS.set(await store.count_dead())
+    metrics.DEAD_LETTERS.set(await graves.count())
     return {}

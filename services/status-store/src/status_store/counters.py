@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from pydantic_core import to_json
@@ -47,14 +48,15 @@ def hour_of_message(message_id: str) -> int:
     return int(message_id[:8] + message_id[9:13], 16) // 3_600_000
 
 
-def moved(message_id: str, before: Place | None, after: Place | None) -> Iterator[tuple[Counted, int]]:
+def moved(message_id: str, before: Place | None, after: Place | None) -> Sequence[tuple[Counted, int]]:
     """What a message adds that goes from one place to another; None: it is not counted there."""
-    if before != after:
-        hour = hour_of_message(message_id)
-        if before:
-            yield Counted(hour, before.app, "status", before.status), -1
-        if after:
-            yield Counted(hour, after.app, "status", after.status), 1
+    return () if before == after else _moved(hour_of_message(message_id), before, after)
+
+
+@lru_cache(1_000)  # most messages of an hour go the same ways
+def _moved(hour: int, before: Place | None, after: Place | None) -> Sequence[tuple[Counted, int]]:
+    steps = (before, -1), (after, 1)
+    return [(Counted(hour, place.app, "status", place.status), count) for place, count in steps if place]
 
 
 def happened(events: Iterable[AnyEvent], before: Delivery, after: Delivery, app: str) -> Iterator[tuple[Counted, int]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import IntEnum
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -110,6 +111,7 @@ class Delivery:
 NOTHING = Delivery()
 _stored = TypeAdapter(Delivery)
 _NAMES = [each.name for each in fields(Delivery)]
+_values = attrgetter(*_NAMES)
 
 
 def to_json(delivery: Delivery) -> str:
@@ -127,7 +129,7 @@ def fold(events: Iterable[AnyEvent], onto: Delivery = NOTHING) -> Delivery:
 
     Of events with the same id the first counts, as in an insert that skips conflicts.
     """
-    facts: dict[str, Any] = {name: getattr(onto, name) for name in _NAMES}
+    facts: dict[str, Any] = dict(zip(_NAMES, _values(onto), strict=True))
     for event in _in_turn(list(events)):
         if not (facts["withdrawn"] and _withheld(event, facts["withdrawn"])):
             _join(facts, event)

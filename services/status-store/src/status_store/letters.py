@@ -10,39 +10,39 @@ from aio_pika import Message
 from aiohttp import web
 
 from status_store.asked import Letters
-from status_store.store import Store
+from status_store.graves import Graves
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
 from tracepost.http import answer, client_of
 from tracepost.keys import Keys
 from tracepost.problems import Invalid, Problem
 
 
-def routes(store: Store, publisher: Publisher, keys: Keys, user: str) -> list[web.RouteDef]:
+def routes(graves: Graves, publisher: Publisher, keys: Keys, user: str) -> list[web.RouteDef]:
     """`/v1/dead-letters…`; a replay is published as AMQP user `user`, for the letter's own app."""
 
     async def listed(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
         asked = Letters.model_validate(dict(request.query))
-        found = await store.dead_letters(asked.queue, asked.code, asked.cursor, asked.limit)
+        found = await graves.list(asked.queue, asked.code, asked.cursor, asked.limit)
         return answer({"dead_letters": found, "cursor": found[-1]["id"] if len(found) == asked.limit else None})
 
     async def shown(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
-        return answer(_readable(await _found(store, request)))
+        return answer(_readable(await _found(graves, request)))
 
     async def replayed(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
-        dead = await _found(store, request)
+        dead = await _found(graves, request)
         if not dead["exchange"]:
             detail = "it came by no exchange; its body can be read here, and the letter dropped"
             raise Invalid(Problem(code="no-exchange", title="Cannot be replayed", status=409, detail=detail))
         await _publish(publisher, dead, user)
-        await store.mark_replayed(dead["id"])
-        return answer(_readable(await _found(store, request)))
+        await graves.mark_replayed(dead["id"])
+        return answer(_readable(await _found(graves, request)))
 
     async def dropped(request: web.Request) -> web.Response:
         client_of(request, keys, "operate")
-        if not await store.drop_dead(_id(request)):
+        if not await graves.drop(_id(request)):
             raise _unknown()
         return web.Response(status=204)
 
@@ -63,8 +63,8 @@ async def _publish(publisher: Publisher, dead: dict[str, Any], user: str) -> Non
         raise Invalid(Problem(code="unavailable", title="Not replayed", status=503, detail=str(error))) from None
 
 
-async def _found(store: Store, request: web.Request) -> dict[str, Any]:
-    found = await store.dead_letter(_id(request))
+async def _found(graves: Graves, request: web.Request) -> dict[str, Any]:
+    found = await graves.find(_id(request))
     if found is None:
         raise _unknown()
     return dict(found)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 from uuid import UUID
 
 from status_store import fold
 from status_store.asked import Plan, Walk
-from status_store.fold import Delivery
+from status_store.point import Point
 from status_store.rollup import SHOWN_AS
 from status_store.standing import Status
 from tracepost import events, postgres
@@ -25,17 +26,8 @@ _sql = postgres.load("status_store")
 
 looks = {name: _sql["look"].format(walk=_sql[f"walk_{name}"]) for name in get_args(Walk)}
 
+POINTS_AT_ONCE = 32  # while these are answered, the database reads the next
 MOST_LOOKED_AT = 10_000  # messages for one page: some hundredths of a second
-
-
-class Point(NamedTuple):
-    """A message: whose it is, its version, its status in words, its row as JSON, what is known of its deliveries."""
-
-    app: str | None
-    version: int
-    shown_as: str
-    row: str
-    deliveries: dict[int, Delivery]
 
 
 class Queries:
@@ -43,7 +35,7 @@ class Queries:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._points: Batches[str, Point | None] = Batches(self._read, transient=())
+        self._points: Batches[str, Point | None] = Batches(self._read, transient=(), most=POINTS_AT_ONCE)
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Those who ask for a message while others are read go together in the next statement."""
@@ -51,10 +43,14 @@ class Queries:
 
     async def message(self, message_id: UUID, client: Client) -> Point:
         """What is stored of a message; Invalid (404) where there is none that is the client's business."""
-        found = await self._points.do(str(message_id))
+        found = await self.point(str(message_id))
         if found is None or not client.may_see(found.app):
             raise _unknown()
         return found
+
+    def point(self, message_id: str) -> asyncio.Future[Point | None]:
+        """The same of anybody's message; None where there is none."""
+        return self._points.put(message_id)
 
     async def _read(self, message_ids: Sequence[str]) -> Sequence[Point | None]:
         rows = await self._pool.fetch(_sql["points"], message_ids, min(message_ids), max(message_ids))

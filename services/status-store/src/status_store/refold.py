@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
@@ -13,7 +12,6 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 import structlog
-from pydantic import ValidationError
 
 from status_store.counters import Counted, moved, summed, to_text
 from status_store.fold import RULES_VERSION, Delivery, fold, to_json
@@ -26,8 +24,7 @@ from status_store.terms import Term, terms
 from tracepost import logs, postgres
 from tracepost.broker.session import pause
 from tracepost.events import AnyEvent
-from tracepost.runner import Unavailable
-from tracepost.settings import explain
+from tracepost.runner import Unavailable, configured, on_signals
 
 log = structlog.get_logger()
 
@@ -232,11 +229,7 @@ def main() -> None:
 def command(argv: Sequence[str]) -> int:
     """Refold with the settings of the service; returns the exit code."""
     options = _parser().parse_args(argv)
-    try:
-        settings = StatusStoreSettings()
-    except (ValidationError, ValueError, OSError) as error:
-        told = explain(error, StatusStoreSettings.service) if isinstance(error, ValidationError) else str(error)
-        print(told, file=sys.stderr)  # noqa: T201 - there is no logger without settings
+    if (settings := configured(StatusStoreSettings)) is None:
         return os.EX_CONFIG
     logs.configure(settings.service, settings.log_level)
     return asyncio.run(_run(settings, Asked("all" if options.all else "outdated", options.batch), options.dry_run))
@@ -257,7 +250,7 @@ def _size(text: str) -> int:
 
 
 async def _run(settings: StatusStoreSettings, asked: Asked, dry: bool) -> int:
-    url, stop = settings.database_url.get_secret_value(), _on_signals()
+    url, stop = settings.database_url.get_secret_value(), on_signals()
     migrate = settings.migrate and not dry
     try:
         async with postgres.connected(url, "status_store", migrate=migrate, size=1) as pool:
@@ -282,22 +275,6 @@ def _report(run: Run, dry: bool) -> str:
     else:
         end = "Done." if run.finished else f"Stopped at {run.position}: started again, it goes on from there."
     return f"{table(run.tally)}\n{end}"
-
-
-def _on_signals() -> asyncio.Event:
-    """An event that the first SIGTERM or SIGINT sets; the second one kills."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def first() -> None:
-        stop.set()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(each)
-            signal.signal(each, signal.SIG_DFL)
-        log.info("stopping after this batch")
-
-    for each in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(each, first)
-    return stop
 
 
 if __name__ == "__main__":

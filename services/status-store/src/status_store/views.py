@@ -13,7 +13,8 @@ from pydantic_core import to_json
 
 from status_store.badge import badge
 from status_store.live import Live, happens
-from status_store.queries import Point, Queries
+from status_store.point import Point
+from status_store.queries import Queries
 from status_store.sse import HEARTBEAT, HEARTBEAT_SECONDS, streaming
 from tracepost import postgres
 from tracepost.http import answer, client_of, uuid_of

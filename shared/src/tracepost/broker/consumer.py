@@ -149,10 +149,10 @@ class Consumer(Generic[Value]):
     async def _gather(self, arrived: deque[DeliveredMessage], settled: _Settled) -> list[DeliveredMessage]:
         """At least one message and whatever else is there; none when stopping."""
         while not self.session.stopping.is_set():
+            self._woken.clear()  # before we look: what comes while we acknowledge wakes us
             await settled.acknowledge()
             if arrived:
                 return [arrived.popleft() for _ in range(min(len(arrived), self._most))]
-            self._woken.clear()
             await self._woken.wait()
         return []
 
@@ -300,10 +300,10 @@ class _Settled:
 
     async def acknowledge(self, *, now: bool = False) -> None:
         """Tell the broker what is settled, if it is time."""
-        if self._low - self._told >= (1 if now or self._late else self._many):
+        at_least, self._late = 1 if now or self._late else self._many, False
+        if self._low - self._told >= at_least:
             self._told = self._low
             await self._channel.basic_ack(self._told, multiple=True)
-        self._late = False
 
 
 @asynccontextmanager

@@ -1,11 +1,14 @@
 -- name: points
--- The bounds ($2, $3) tell even a generic plan which partitions to look at; an array would not.
-SELECT m.message_id::text, m.app, m.version, m.status, m.rollup->>'shown_as', row_to_json(m)::text, d.numbers, d.facts
-FROM messages m, LATERAL (
-    SELECT coalesce(array_agg(recipient_no ORDER BY recipient_no), '{}') AS numbers,
-        coalesce(array_agg(facts::text ORDER BY recipient_no), '{}') AS facts
-    FROM deliveries WHERE message_id = m.message_id
-) d
+-- The bounds ($2, $3) tell even a generic plan which partitions to look at; an array, or a join's key, would not.
+SELECT m.message_id::text, m.app, m.version, m.status, m.rollup->>'shown_as', row_to_json(m)::text,
+    coalesce(d.numbers, '{}'), coalesce(d.facts, '{}')
+FROM messages m
+LEFT JOIN (
+    SELECT message_id, array_agg(recipient_no ORDER BY recipient_no) AS numbers,
+        array_agg(facts::text ORDER BY recipient_no) AS facts
+    FROM deliveries WHERE message_id = ANY ($1::uuid[]) AND message_id BETWEEN $2 AND $3
+    GROUP BY message_id
+) d USING (message_id)
 WHERE m.message_id = ANY ($1::uuid[]) AND m.message_id BETWEEN $2 AND $3
 
 -- name: delivery_events

@@ -1,6 +1,6 @@
 /** Charts in SVG of our own: stacked columns, a histogram, bars; each with its figures as a table. */
 
-import { h, svg } from './dom.js';
+import { h, svg, table } from './dom.js';
 import { number } from './words.js';
 
 const WIDTH = 480; // about as wide as it is shown, so that type keeps its size
@@ -56,11 +56,11 @@ export function bars(title, entries, note = '') {
     }),
     svg('text', { x: NAMES + 8 + (LONGEST * value) / most, y: at * 30 + 19, class: 'value' }, number(value)),
   ]);
-  const table = { head: ['', 'Number'], rows: sorted.map(([name, value]) => [name, number(value)]) };
-  return figure(title, sorted.length ? note : 'None in this time.', [], drawn, table, sorted.length * 30 || 1);
+  const figures = { head: ['', 'Number'], rows: sorted.map(([name, value]) => [name, number(value)]) };
+  return figure(title, sorted.length ? note : 'None in this time.', [], drawn, figures, sorted.length * 30 || 1);
 }
 
-function figure(title, note, series, drawn, { head, rows }, height = HEIGHT) {
+function figure(title, note, series, drawn, figures, height = HEIGHT) {
   const picture = svg(
     'svg',
     { viewBox: `0 0 ${WIDTH} ${height}`, role: 'img', 'aria-label': `${title}; the figures are in the table below` },
@@ -72,29 +72,7 @@ function figure(title, note, series, drawn, { head, rows }, height = HEIGHT) {
     h('figcaption', {}, h('h2', {}, title), note && h('p', { class: 'quiet' }, note)),
     series.length > 1 && h('ul', { class: 'legend' }, ...series.map(([name, tone]) => h('li', { class: tone }, name))),
     drawn.length ? picture : null,
-    rows.length
-      ? h(
-          'details',
-          {},
-          h('summary', {}, 'As a table'),
-          h(
-            'div',
-            { class: 'wide' },
-            h(
-              'table',
-              {},
-              h('thead', {}, h('tr', {}, ...head.map((each) => h('th', { scope: 'col' }, each)))),
-              h(
-                'tbody',
-                {},
-                ...rows.map(([name, ...values]) =>
-                  h('tr', {}, h('th', { scope: 'row' }, name), ...values.map((value) => h('td', {}, value))),
-                ),
-              ),
-            ),
-          ),
-        )
-      : null,
+    figures.rows.length ? h('details', {}, h('summary', {}, 'As a table'), table(figures.head, figures.rows)) : null,
   );
 }
 

@@ -1,44 +1,26 @@
 /** What could not be processed: the reason, the body; published again or forgotten. For operators. */
 
 import { drop, get, post } from './api.js';
-import { h, put } from './dom.js';
-import { ask, empty, say, shown } from './notice.js';
+import { h } from './dom.js';
+import { ask, empty, say, sayFault } from './notice.js';
+import { pile } from './pile.js';
 import { address, go } from './router.js';
 import { exactly, sentence, shortly, spaced } from './words.js';
 
 export function deadLetters({ id, query }) {
-  const list = h('div', { class: 'pile' });
-  const detail = h('div', { class: 'letter' });
-  shown(list, () => listed(query, id));
-  if (id) shown(detail, () => letter(id));
-  else
-    put(
-      detail,
-      empty(
-        'No letter is open',
-        'A dead letter is a queue’s message that a service could not process. Nothing is lost: mend the cause, then replay it.',
-      ),
-    );
-  return h(
-    'section',
-    { class: 'page split' },
-    h('header', {}, h('h1', {}, 'Dead letters')),
-    h('div', { class: 'halves' }, list, detail),
+  return pile(
+    'Dead letters',
+    async (cursor) => {
+      const found = await get('/v1/dead-letters', { ...query, cursor, limit: 50 });
+      return [found.dead_letters.map((each) => entry(each, id, query)), found.cursor];
+    },
+    empty('No dead letters', 'All that came by the queues was understood.'),
+    id && (() => letter(id)),
+    empty(
+      'No letter is open',
+      'A dead letter is a queue’s message that a service could not process. Nothing is lost: mend the cause, then replay it.',
+    ),
   );
-}
-
-async function listed(query, open) {
-  const rows = h('ul', {});
-  const more = h('button', { type: 'button', class: 'button', hidden: true }, 'Show more');
-  const load = async (cursor) => {
-    const found = await get('/v1/dead-letters', { ...query, cursor, limit: 50 });
-    rows.append(...found.dead_letters.map((each) => h('li', {}, entry(each, open, query))));
-    more.hidden = !found.cursor;
-    more.onclick = () => load(found.cursor).catch((problem) => say(problem.message));
-  };
-  await load();
-  if (!rows.children.length) return empty('No dead letters', 'All that came by the queues was understood.');
-  return h('div', {}, rows, more);
 }
 
 function entry({ id, code, queue, died_at: time, replayed_at: replayed }, open, query) {
@@ -140,6 +122,6 @@ async function done(work, text, then) {
     say(text);
     go(then);
   } catch (problem) {
-    say([problem.message, problem.detail].filter(Boolean).join(': '));
+    sayFault(problem);
   }
 }

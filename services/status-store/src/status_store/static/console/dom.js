@@ -14,6 +14,31 @@ export function put(element, ...children) {
   return element;
 }
 
+/** A table; the first cell of a row is its head. Cells are text or elements. */
+export function table(head, rows) {
+  return h(
+    'div',
+    { class: 'wide' },
+    h(
+      'table',
+      {},
+      h('thead', {}, h('tr', {}, ...head.map((name) => h('th', { scope: 'col' }, name)))),
+      h(
+        'tbody',
+        {},
+        ...rows.map(([first, ...others]) =>
+          h('tr', {}, h('th', { scope: 'row', dir: 'auto' }, first), ...others.map((cell) => h('td', {}, cell))),
+        ),
+      ),
+    ),
+  );
+}
+
+/** A figure with its name, in a list of such. */
+export function tile(name, value, tone = '') {
+  return h('div', { class: tone }, h('dt', {}, name), h('dd', {}, value));
+}
+
 function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === 'function') element.addEventListener(name.slice(2), value);

@@ -162,46 +162,32 @@ export class Inbox {
   async #showIssues() {
     const alone = !Object.values(this.#filters).some(Boolean);
     const asking = alone && get('/v1/messages', { unseen: true, status: 'issues', limit: FIRST_ISSUES + 1 });
-    const found = asking ? await asking.catch(() => null) : null;
-    this.issues.hidden = !found?.messages.length;
-    if (this.issues.hidden) return put(this.issues);
-    const first = found.messages.slice(0, FIRST_ISSUES);
-    const further = found.messages.length > FIRST_ISSUES;
-    put(
-      this.issues,
+    const messages = (asking && (await asking.catch(() => null))?.messages) || [];
+    this.issues.hidden = !messages.length;
+    put(this.issues, ...(messages.length ? this.#firstIssues(messages) : []));
+    this.list.render();
+  }
+
+  #firstIssues(messages) {
+    const first = messages.slice(0, FIRST_ISSUES);
+    const further = messages.length > FIRST_ISSUES;
+    const title = further ? 'Delivery issues not yet seen' : `${plural(first.length, 'delivery issue')} not yet seen`;
+    const all = address('messages', '', { status: 'unseen' });
+    return [
       h(
         'header',
         {},
-        h(
-          'h2',
-          {},
-          further ? 'Delivery issues not yet seen' : `${plural(first.length, 'delivery issue')} not yet seen`,
-        ),
+        h('h2', {}, title),
         h('button', { type: 'button', class: 'link', onclick: () => this.#seeAll() }, 'Mark all as seen'),
       ),
-      h(
-        'ul',
-        {},
-        ...first.map((message) =>
-          h(
-            'li',
-            {},
-            row('a', message, {
-              href: address('messages', message.message_id),
-              'aria-current': message.message_id === this.#open ? 'true' : null,
-            }),
-          ),
-        ),
-      ),
-      further &&
-        h(
-          'a',
-          { class: 'further', href: address('messages', '', { status: 'unseen' }) },
-          'Show all that nobody has seen',
-        ),
-    );
-    this.list.render();
-    return undefined;
+      h('ul', {}, ...first.map((message) => h('li', {}, this.#issue(message)))),
+      further && h('a', { class: 'further', href: all }, 'Show all that nobody has seen'),
+    ];
+  }
+
+  #issue(message) {
+    const { message_id: id } = message;
+    return row('a', message, { href: address('messages', id), 'aria-current': id === this.#open ? 'true' : null });
   }
 
   async #seeAll() {

@@ -36,40 +36,15 @@ function frame(session) {
   const main = h('main', {});
   const live = h('span', { class: 'live', role: 'status' });
   const links = navigation(session);
-  put(
-    document.body,
-    h(
-      'a',
-      {
-        class: 'skip',
-        href: '#main',
-        onclick: (event) => {
-          event.preventDefault();
-          main.querySelector('[tabindex], a, input')?.focus();
-        },
-      },
-      'Skip to the content',
-    ),
-    h(
-      'header',
-      { class: 'bar' },
-      h('a', { class: 'brand', href: address('messages') }, 'Tracepost'),
-      h('nav', { 'aria-label': 'Pages' }, ...links),
-      live,
-      who(session),
-    ),
-    main,
-  );
+  put(document.body, skip(main), bar(links, live, session), main);
   const inbox = new Inbox();
   const ticket = new Ticket(() => inbox.seen());
   const desk = h('div', { class: 'desk' }, inbox.element, ticket.element);
   const show = () => {
     const at = here();
-    for (const link of links) mark(link, link.dataset.page === at.page);
-    const draw = PAGES[at.page];
-    document.title = `${links.find((link) => link.dataset.page === at.page)?.textContent ?? 'Messages'} · Tracepost`;
-    if (draw) {
-      put(main, draw(at));
+    tell(links, at.page);
+    if (PAGES[at.page]) {
+      put(main, PAGES[at.page](at));
       return;
     }
     if (!desk.isConnected) put(main, desk);
@@ -98,6 +73,34 @@ function frame(session) {
   });
 }
 
+function skip(main) {
+  const pass = (event) => {
+    event.preventDefault();
+    main.querySelector('[tabindex], a, input')?.focus();
+  };
+  return h('a', { class: 'skip', href: '#main', onclick: pass }, 'Skip to the content');
+}
+
+function bar(links, live, session) {
+  return h(
+    'header',
+    { class: 'bar' },
+    h('a', { class: 'brand', href: address('messages') }, 'Tracepost'),
+    h('nav', { 'aria-label': 'Pages' }, ...links),
+    live,
+    who(session),
+  );
+}
+
+/** In the navigation, and in the window's title, which page is shown. */
+function tell(links, page) {
+  for (const link of links) {
+    if (link.dataset.page === page) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  document.title = `${links.find((link) => link.dataset.page === page)?.textContent ?? 'Messages'} · Tracepost`;
+}
+
 function navigation(session) {
   const operates = may(session, 'operate');
   const pages = [
@@ -109,11 +112,6 @@ function navigation(session) {
     ['dead-letters', 'Dead letters', operates],
   ];
   return pages.filter(([, , is]) => is).map(([page, name]) => h('a', { href: address(page), 'data-page': page }, name));
-}
-
-function mark(link, current) {
-  if (current) link.setAttribute('aria-current', 'page');
-  else link.removeAttribute('aria-current');
 }
 
 function who({ client }) {

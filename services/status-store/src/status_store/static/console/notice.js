@@ -88,3 +88,6 @@ export function say(text) {
   place.append(line);
   setTimeout(() => line.remove(), 6000);
 }
+
+/** Says shortly what went wrong. */
+export const sayFault = (problem) => say([problem.message, problem.detail].filter(Boolean).join(': '));

@@ -1,45 +1,26 @@
 /** Reports that could not be placed, with the reason; asked of bounce-ingest by the browser itself. */
 
-import { h, put } from './dom.js';
-import { empty, say, shown } from './notice.js';
+import { h } from './dom.js';
+import { empty } from './notice.js';
+import { pile } from './pile.js';
 import { call } from './remote.js';
 import { address } from './router.js';
 import { sentence, shortly, spaced } from './words.js';
 
 export function quarantine({ id }) {
-  const list = h('div', { class: 'pile' });
-  const detail = h('div', { class: 'letter' });
-  shown(list, () => listed(id));
-  if (id) shown(detail, () => report(id));
-  else
-    put(
-      detail,
-      empty(
-        'No report is open',
-        'A report without a valid token changes no status. It is kept here with the reason, until a person has looked.',
-      ),
-    );
-  return h(
-    'section',
-    { class: 'page' },
-    h('header', {}, h('h1', {}, 'Quarantine')),
-    h('div', { class: 'halves' }, list, detail),
+  return pile(
+    'Quarantine',
+    async (cursor) => {
+      const found = await call('bounce-ingest', '/v1/quarantine', { query: { cursor, limit: 50 } });
+      return [found.reports.map((each) => row(each, id)), found.cursor];
+    },
+    empty('Nothing in quarantine', 'Every report could be placed.'),
+    id && (() => report(id)),
+    empty(
+      'No report is open',
+      'A report without a valid token changes no status. It is kept here with the reason, until a person has looked.',
+    ),
   );
-}
-
-async function listed(open) {
-  const rows = h('ul', {});
-  const more = h('button', { type: 'button', class: 'button', hidden: true }, 'Show more');
-  const load = async (cursor) => {
-    const found = await call('bounce-ingest', '/v1/quarantine', { query: { cursor, limit: 50 } });
-    rows.append(...found.reports.map((each) => h('li', {}, row(each, open))));
-    more.hidden = !found.cursor;
-    more.onclick = () => load(found.cursor).catch((problem) => say(problem.message));
-  };
-  await load();
-  return rows.children.length
-    ? h('div', {}, rows, more)
-    : empty('Nothing in quarantine', 'Every report could be placed.');
 }
 
 function row({ id, reason, received_at: time, subject }, open) {

@@ -1,7 +1,7 @@
 /** What waits to be sent, and what holds it up: asked of the sender by the browser itself. */
 
-import { h } from './dom.js';
-import { ask, empty, say, shown } from './notice.js';
+import { h, table, tile } from './dom.js';
+import { ask, empty, say, sayFault, shown } from './notice.js';
 import { call } from './remote.js';
 import { exactly, duration, number, sentence, spaced } from './words.js';
 
@@ -24,14 +24,12 @@ async function overview(again) {
     h(
       'dl',
       { class: 'tiles' },
-      ...states(totals.totals).map(([state, count]) =>
-        h('div', {}, h('dt', {}, sentence(spaced(state))), h('dd', {}, count)),
-      ),
-      h('div', {}, h('dt', {}, 'Oldest ready'), h('dd', {}, duration(totals.oldest_ready_seconds))),
+      ...states(totals.totals).map(([state, count]) => tile(sentence(spaced(state)), count)),
+      tile('Oldest ready', duration(totals.oldest_ready_seconds)),
     ),
     h('div', { class: 'actions start' }, hold('*', all, again)),
     destinations.length
-      ? table(destinations, again)
+      ? waiting(destinations, again)
       : empty('Nothing waits', 'Every message that was accepted is on its way or done.'),
   );
 }
@@ -45,41 +43,17 @@ function states(totals) {
   });
 }
 
-function table(destinations, again) {
-  return h(
-    'div',
-    { class: 'wide' },
-    h(
-      'table',
-      {},
-      h(
-        'thead',
-        {},
-        h(
-          'tr',
-          {},
-          ...['Destination', 'Ready', 'Waiting', 'Under way', 'Oldest', ''].map((name) =>
-            h('th', { scope: 'col' }, name),
-          ),
-        ),
-      ),
-      h(
-        'tbody',
-        {},
-        ...destinations.map((each) =>
-          h(
-            'tr',
-            {},
-            h('th', { scope: 'row', dir: 'auto' }, each.destination),
-            h('td', {}, number(each.ready)),
-            h('td', {}, number(each.waiting)),
-            h('td', {}, number(each.under_way)),
-            h('td', {}, duration(each.oldest_ready_seconds)),
-            h('td', {}, hold(each.destination, each.pause, again)),
-          ),
-        ),
-      ),
-    ),
+function waiting(destinations, again) {
+  return table(
+    ['Destination', 'Ready', 'Waiting', 'Under way', 'Oldest', ''],
+    destinations.map((each) => [
+      each.destination,
+      number(each.ready),
+      number(each.waiting),
+      number(each.under_way),
+      duration(each.oldest_ready_seconds),
+      hold(each.destination, each.pause, again),
+    ]),
   );
 }
 
@@ -177,6 +151,6 @@ async function decide(title, action, path, body, again) {
     say([sentence(spaced(result ?? 'done')), detail].filter(Boolean).join(': '));
     again();
   } catch (problem) {
-    say([problem.message, problem.detail].filter(Boolean).join(': '));
+    sayFault(problem);
   }
 }

@@ -60,30 +60,7 @@ export function form(search) {
     spellcheck: 'false',
     'aria-keyshortcuts': '/',
   });
-  const status = h(
-    'select',
-    { name: 'status', 'aria-label': 'Status' },
-    h('option', { value: '' }, 'All statuses'),
-    h(
-      'optgroup',
-      { label: 'Delivery issues' },
-      h('option', { value: 'unseen' }, 'Not yet seen'),
-      h('option', { value: 'issues' }, 'All delivery issues'),
-      ...STATUSES.filter(isIssue).map((each) =>
-        h('option', { value: each }, each === 'failed' ? 'Other cause' : NAMES[each]),
-      ),
-    ),
-    h(
-      'optgroup',
-      { label: 'Others' },
-      ...STATUSES.filter((each) => !isIssue(each)).map((each) => h('option', { value: each }, NAMES[each])),
-    ),
-  );
-  const days = h(
-    'select',
-    { name: 'days', 'aria-label': 'Period' },
-    ...PERIODS.map(([value, name]) => h('option', { value }, name)),
-  );
+  const [status, days] = [statuses(), periods()];
   const submit = (event) => {
     event?.preventDefault();
     search({ ...understood(text.value), status: status.value, days: days.value });
@@ -108,3 +85,22 @@ export function form(search) {
   };
   return { element, show };
 }
+
+function statuses() {
+  const issues = STATUSES.filter(isIssue).map((each) => [each, each === 'failed' ? 'Other cause' : NAMES[each]]);
+  const others = STATUSES.filter((each) => !isIssue(each)).map((each) => [each, NAMES[each]]);
+  return h(
+    'select',
+    { name: 'status', 'aria-label': 'Status' },
+    ...options([['', 'All statuses']]),
+    h(
+      'optgroup',
+      { label: 'Delivery issues' },
+      ...options([['unseen', 'Not yet seen'], ['issues', 'All delivery issues'], ...issues]),
+    ),
+    h('optgroup', { label: 'Others' }, ...options(others)),
+  );
+}
+
+const periods = () => h('select', { name: 'days', 'aria-label': 'Period' }, ...options(PERIODS));
+const options = (entries) => entries.map(([value, name]) => h('option', { value }, name));

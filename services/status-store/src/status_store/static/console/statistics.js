@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { bars, columns } from './charts.js';
-import { h, put } from './dom.js';
+import { h, tile } from './dom.js';
 import { empty, shown } from './notice.js';
 import { address, go } from './router.js';
 import { ISSUES } from './status.js';
@@ -80,7 +80,7 @@ async function load(days, by) {
       tile('Messages', number(all)),
       tile('Delivered', percent(delivered + read, all)),
       tile('Read', percent(read, all)),
-      tile('Delivery issues', percent(issues, all), issues && 'tone-issue'),
+      tile('Delivery issues', percent(issues, all), issues ? 'tone-issue' : ''),
       tile('Median time to delivery', duration(stats.time_to_delivery.p50)),
     ),
     h(
@@ -111,10 +111,6 @@ async function load(days, by) {
 
 const total = (buckets, statuses) =>
   buckets.reduce((sum, { counts }) => sum + statuses.reduce((part, status) => part + (counts[status] ?? 0), 0), 0);
-
-function tile(name, value, tone = '') {
-  return h('div', { class: tone || '' }, h('dt', {}, name), h('dd', {}, value));
-}
 
 function over({ buckets, from, to }, by) {
   const short = new Intl.DateTimeFormat(

@@ -4,7 +4,7 @@ import { get } from './api.js';
 import { h } from './dom.js';
 import { happened, nameOf, particulars, words } from './happened.js';
 import { configured } from './remote.js';
-import { address } from './router.js';
+import { address, go } from './router.js';
 import { told, tone } from './status.js';
 import { exactly, sentence } from './words.js';
 
@@ -80,8 +80,7 @@ function link(page, id, state, text) {
       href: address(page, id),
       onclick: (event) => {
         event.preventDefault();
-        history.pushState(state, '', address(page, id));
-        window.dispatchEvent(new Event('moved'));
+        go(address(page, id), state);
       },
     },
     text,

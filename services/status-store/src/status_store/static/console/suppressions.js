@@ -1,7 +1,7 @@
 /** Whom not to write to, and why: asked of the sender by the browser itself. */
 
-import { h } from './dom.js';
-import { ask, empty, say, shown } from './notice.js';
+import { h, table } from './dom.js';
+import { ask, empty, say, sayFault, shown } from './notice.js';
 import { call } from './remote.js';
 import { exactly, sentence, spaced } from './words.js';
 
@@ -122,45 +122,20 @@ function past(history) {
 async function listed(look) {
   const { suppressions: held } = await call('sender', '/v1/suppressions/list', { body: { limit: 100 } });
   if (!held.length) return empty('Nobody is suppressed', 'Mail goes to every address.');
-  return h(
-    'div',
-    { class: 'wide' },
-    h(
-      'table',
-      {},
-      h(
-        'thead',
-        {},
-        h('tr', {}, ...['Address', 'Reason', 'App', 'Since', 'Until'].map((name) => h('th', { scope: 'col' }, name))),
-      ),
-      h(
-        'tbody',
-        {},
-        ...held.map((each) =>
-          h(
-            'tr',
-            {},
-            h(
-              'td',
-              {},
-              each.address
-                ? h(
-                    'button',
-                    { type: 'button', class: 'link', dir: 'auto', onclick: () => look(each.address) },
-                    each.address,
-                  )
-                : 'erased',
-            ),
-            h('td', {}, sentence(spaced(each.reason))),
-            h('td', {}, each.app ?? 'all'),
-            h('td', {}, exactly(each.since)),
-            h('td', {}, each.until ? exactly(each.until) : 'for ever'),
-          ),
-        ),
-      ),
-    ),
+  return table(
+    ['Address', 'Reason', 'App', 'Since', 'Until'],
+    held.map((each) => [
+      each.address ? looking(each.address, look) : 'erased',
+      sentence(spaced(each.reason)),
+      each.app ?? 'all',
+      exactly(each.since),
+      each.until ? exactly(each.until) : 'for ever',
+    ]),
   );
 }
+
+const looking = (address, look) =>
+  h('button', { type: 'button', class: 'link', dir: 'auto', onclick: () => look(address) }, address);
 
 async function lift(address, held, again) {
   const app = held.every((each) => each.app) ? held[0].app : undefined;
@@ -179,6 +154,6 @@ async function change(title, address, action, path, more, again) {
     say('Done.');
     again();
   } catch (problem) {
-    say([problem.message, problem.detail].filter(Boolean).join(': '));
+    sayFault(problem);
   }
 }

@@ -16,9 +16,12 @@ from pathlib import Path
 
 from local_stack import binaries
 from local_stack.binaries import Missing
-from tests.returned_mail.net import AWAY, HOSTS, RESOLVER, SERVER, SERVER_NAME
+from tests.mail_servers.net import AWAY, HOSTS, RESOLVER, SERVER, SERVER_NAME
 
-NAMESPACES = ("--mount", "--net", "--uts", "--pid", "--fork", "--kill-child")
+NAMESPACES = ("--mount", "--mount-proc", "--net", "--uts", "--pid", "--fork", "--kill-child")
+HOME = "/var/mail/home"  # a Maildir, of all who have a mailbox in HOME_DOMAIN
+SMTPUTF8_USER = "jörg"
+MOST_BYTES = 50_000  # of a mail that the server takes
 # Of the users and groups, which are alike.
 IDS = {
     "root": 0,
@@ -30,6 +33,7 @@ IDS = {
     "opensmtpd": 5004,
     "opensmtpq": 5005,
     "full": 5006,
+    "ann": 5007,
 }
 
 
@@ -96,6 +100,7 @@ def machine(room: Path, package: Path) -> Iterator[Machine]:
     _do("mount", "-t", "proc", "proc", str(room / "root/proc"))
     made = Machine(room / "root")
     _configure(made)
+    made.folder(HOME, "ann", "ann", 0o700)
     yield made
 
 

@@ -16,6 +16,7 @@ RETURNS = "192.0.2.40"  # where the reports go
 CUSTOMER, SMALL, AWAY = "192.0.2.20", "192.0.2.21", "192.0.2.22"
 
 SERVER_NAME, OWN_DOMAIN, RETURN_DOMAIN = "mail.provider.example", "provider.example", "bounces.tickets.example"
+HOME_DOMAIN = "home.example"  # of the server too, but one whose unknown users it refuses at RCPT
 HOSTS = {
     "app.tickets.example": SENDER,
     SERVER_NAME: SERVER,
@@ -28,6 +29,7 @@ EXCHANGES = {
     "tickets.example": "in.tickets.example",
     RETURN_DOMAIN: "in.tickets.example",
     OWN_DOMAIN: SERVER_NAME,
+    HOME_DOMAIN: SERVER_NAME,
     "customer.example": "mx.customer.example",
     "small.example": "mx.small.example",
     "away.example": "mx.away.example",  # where nobody listens

@@ -1,20 +1,15 @@
-"""Events, deliveries, messages, changes and dead letters in PostgreSQL."""
+"""What one transaction reads and writes of events, deliveries and messages, in PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Container, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import astuple
-from datetime import UTC, datetime, timedelta
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-import asyncpg
 from pydantic_core import to_json
 
 from status_store import fold, tally
 from status_store.counters import Place
-from status_store.dead import DeadLetter
 from status_store.fold import RULES_VERSION, Delivery
 from status_store.rollup import Description
 from status_store.standing import Status
@@ -22,10 +17,7 @@ from status_store.tally import Tally
 from status_store.terms import Term
 from tracepost import events, postgres
 from tracepost.events import AnyEvent
-from tracepost.months import Months, kept
-from tracepost.partitions import OutOfMonths
-from tracepost.postgres import Connection, Pool
-from tracepost.tokens import Keyring
+from tracepost.postgres import Connection
 
 _sql = postgres.load("status_store")
 
@@ -36,10 +28,6 @@ Key = tuple[MessageId, int]  # and recipient_no
 
 class Raced(Exception):
     """Another transaction was the first to insert a message: nothing was changed, and all is to be done again."""
-
-
-class Refolding(Exception):
-    """Another refold is running."""
 
 
 class Message(NamedTuple):
@@ -110,19 +98,6 @@ class Run(NamedTuple):
 
 
 NEW_RUN = Run(None, str(UUID(int=0)), Tally(), finished=False)
-
-Transactions = Callable[[], AbstractAsyncContextManager["Work"]]
-
-
-class Change(NamedTuple):
-    """The newest state of a message that changed."""
-
-    message_id: MessageId
-    status: Status
-    version: int
-    reference: str | None
-    app: str | None
-    rollup: str
 
 
 class Work:
@@ -295,119 +270,3 @@ def _message_row(id_: MessageId, new: NewState) -> tuple[Any, ...]:
         to_json(a.tags).decode(),
         to_json(a.metadata).decode(),
     )
-
-
-class Store:
-    """Every statement that status-store makes."""
-
-    def __init__(self, pool: Pool, retention: int, keyring: Keyring) -> None:
-        self.pool, self._retention, self.keyring = pool, retention, keyring
-
-    @property
-    def months(self) -> Months:
-        """Those that are kept now: what is older is out of retention, and what is newer has no place yet."""
-        return kept(datetime.now(UTC), self._retention)
-
-    async def orphans(self) -> tuple[int, float]:
-        """How many messages wait for their `accepted`, and the age of the oldest in seconds."""
-        row = await self.pool.fetchrow(_sql["orphans"])
-        return (row["count"], row["oldest_seconds"]) if row else (0, 0.0)
-
-    @asynccontextmanager
-    async def work(self) -> AsyncIterator[Work]:
-        """One transaction; OutOfMonths when an event had no partition to go to."""
-        try:
-            async with self.pool.acquire() as connection, connection.transaction():
-                yield Work(connection)
-        except asyncpg.CheckViolationError as error:
-            raise OutOfMonths(str(error)) from error
-
-    async def number_changes(self, count: int) -> int | None:
-        """Give the next numbers to marks that are committed, add what they add to the counters; answers how many.
-
-        None while another drainer is at it.
-        """
-        async with self.pool.acquire() as connection, connection.transaction():
-            if not await connection.fetchval(_sql["lock_feed"]):
-                return None
-            return int(await connection.fetchval(_sql["number_changes"], count))
-
-    @asynccontextmanager
-    async def unpublished(self, count: int) -> AsyncIterator[list[Change]]:
-        """What changed under the oldest numbers that are not published; they are when the block ends well.
-
-        None while another drainer is at it.
-        """
-        async with self.pool.acquire() as connection, connection.transaction():
-            mine = await connection.fetchval(_sql["lock_feed"])
-            last = await connection.fetchval(_sql["unpublished"], count) if mine else None
-            rows = await connection.fetch(_sql["statuses"], last) if last else []
-            yield [Change(*row) for row in rows]
-            if last:
-                await connection.execute(_sql["published"], last)
-
-    async def forget_changes(self, age: timedelta) -> None:
-        """Delete published changes that are older than that."""
-        while await self.pool.execute(_sql["forget_changes"], age) != "DELETE 0":
-            pass
-
-    async def bury(self, letters: Iterable[DeadLetter]) -> None:
-        """Store dead letters that are not stored yet."""
-        rows = sorted((astuple(each) for each in letters), key=lambda row: row[0])
-        await self.pool.execute(_sql["insert_dead"], *zip(*rows, strict=True))
-
-    async def dead_letters(
-        self, queue: str | None, code: str | None, before: UUID | None, limit: int
-    ) -> Sequence[Mapping[str, Any]]:
-        """Dead letters without their bodies."""
-        return [dict(row) for row in await self.pool.fetch(_sql["list_dead"], queue, code, before, limit)]
-
-    async def dead_letter(self, id_: UUID) -> Mapping[str, Any] | None:
-        """A dead letter whole."""
-        row = await self.pool.fetchrow(_sql["dead"], id_)
-        return dict(row) if row else None
-
-    async def mark_replayed(self, id_: UUID) -> None:
-        """It was published again, confirmed."""
-        await self.pool.execute(_sql["mark_replayed"], id_)
-
-    async def drop_dead(self, id_: UUID) -> bool:
-        """Forget a dead letter; False when there is none."""
-        return bool(await self.pool.fetchval(_sql["drop_dead"], id_))
-
-    async def count_dead(self) -> int:
-        """How many were neither replayed nor dropped."""
-        return int(await self.pool.fetchval(_sql["count_dead"]))
-
-    async def forget_counts(self) -> None:
-        """Delete what was counted before the months that are kept."""
-        await self.pool.execute(_sql["forget_counts"], self.months.first.start)
-
-    @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[Work]:
-        """One transaction that cannot write, and sees everything as of one moment."""
-        async with (
-            self.pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            await connection.execute(_sql["lock_events"])
-            yield Work(connection)
-
-    @asynccontextmanager
-    async def refolding(self) -> AsyncIterator[Transactions]:
-        """The transactions of a refold; Refolding while another is at it."""
-        async with self.pool.acquire() as connection:
-            if not await connection.fetchval(_sql["lock_refold"]):
-                raise Refolding
-
-            # On the connection that has the lock: where that is lost, nothing can be written either.
-            @asynccontextmanager
-            async def transaction() -> AsyncIterator[Work]:
-                async with connection.transaction():
-                    await connection.execute(_sql["lock_events"])
-                    yield Work(connection)
-
-            try:
-                yield transaction
-            finally:
-                await connection.reset()  # the lock is the session's

@@ -1,0 +1,216 @@
+"""A sending domain examined in a real DNS server's zone, with servers that answer and that do not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import dns.asyncresolver
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from bounce_ingest import smtp
+from local_stack.binaries import Missing
+from local_stack.processes import free_port
+from tests.dns_server import dns_server
+from tests.integration.test_bounce_smtp import settings_for
+from tests.signatures import BOTH, ED25519, RSA, key_files
+from tracepost.doctor.domains import Domains
+from tracepost.doctor.examine import examine
+from tracepost.doctor.findings import Finding
+from tracepost.doctor.publishing import record
+from tracepost.tokens import Keyring
+
+OURS = ip_address("127.0.0.1")
+GOOD = "\n".join(
+    [
+        "example.org. MX 10 mx.example.org.",
+        'example.org. TXT "v=spf1 include:bounces.example.org -all"',
+        'example.org. TXT "google-site-verification=1"',
+        'bounces.example.org. TXT "v=spf1 " "ip4:127.0.0.1 ~all"',
+        "bounces.example.org. MX 10 mx.example.org.",
+        "mx.example.org. A 127.0.0.1",
+        "track.example.org. CNAME mx.example.org.",
+        "1.0.0.127.in-addr.arpa. PTR mx.example.org.",
+        '_dmarc.example.org. TXT "v=DMARC1; p=reject; rua=mailto:dmarc@example.org"',
+        *(record(f"{key.selector}._domainkey.example.org", "TXT", key.record) for key in BOTH),
+    ]
+)
+ASKED = Domains("example.org", "bounces.example.org", "", "mx.example.org", (OURS,), "", BOTH)
+
+
+@asynccontextmanager
+async def resolving(zone: str) -> AsyncIterator[dns.asyncresolver.Resolver]:
+    """Asks a server with this zone, and no other."""
+    try:
+        async with dns_server(zone + "\n") as (host, port):
+            resolver = dns.asyncresolver.Resolver(configure=False)
+            resolver.nameservers, resolver.port, resolver.lifetime = [host], port, 2.0
+            yield resolver
+    except Missing as missing:
+        pytest.skip(f"a DNS server cannot be had: {missing}")
+
+
+async def nobody(*_: object) -> None:
+    """Takes no returned mail."""
+
+
+def faults(findings: list[Finding]) -> dict[str, str]:
+    return {each.check: each.remedy for each in findings if each.level != "ok"}
+
+
+async def test_a_domain_that_is_well(tmp_path: Path, token_keys: str, keyring: Keyring) -> None:
+    ours = settings_for("amqp://127.0.0.1", token_keys)
+    async with (
+        resolving(GOOD) as resolver,
+        smtp.serving(ours, smtp.ReturnPaths(ours.bounce_domain, keyring, nobody)),
+        tls_server(tmp_path, "track.example.org", days=90) as (port, trust),
+    ):
+        asked = replace(ASKED, tracking=f"https://track.example.org:{port}/")
+        findings = await examine(asked, resolver, smtp_port=ours.smtp_port, trust=trust)
+    assert faults(findings) == {}
+    assert [each.check for each in findings] == [
+        "MX of example.org",
+        "SPF of bounces.example.org",
+        "SPF of example.org",
+        "DKIM key rsa._domainkey.example.org",
+        "DKIM key ed._domainkey.example.org",
+        "DMARC of example.org",
+        "alignment with example.org",
+        "alignment with example.org",
+        "PTR of 127.0.0.1",
+        "MX of bounces.example.org: mx.example.org",
+        "tracking host track.example.org",
+        "certificate of track.example.org",
+    ]
+
+
+async def test_a_domain_of_which_nothing_is_known_is_told_every_record() -> None:
+    async with resolving("other.example. A 127.0.0.1") as resolver:
+        told = faults(await examine(replace(ASKED, tracking="https://track.example.org"), resolver))
+    assert told == {
+        "MX of example.org": "publish example.org. MX 10 <the server that takes mail for the domain>.",
+        "SPF of bounces.example.org": 'publish bounces.example.org. TXT "v=spf1 ip4:127.0.0.1 ~all"',
+        "SPF of example.org": 'publish example.org. TXT "v=spf1 ip4:127.0.0.1 ~all"',
+        "DKIM key rsa._domainkey.example.org": "publish " + record("rsa._domainkey.example.org", "TXT", RSA.record),
+        "DKIM key ed._domainkey.example.org": "publish " + record("ed._domainkey.example.org", "TXT", ED25519.record),
+        "DMARC of example.org": 'publish _dmarc.example.org. TXT "v=DMARC1; p=none; rua=mailto:dmarc@example.org"',
+        "PTR of 127.0.0.1": "have who gave you the address publish 1.0.0.127.in-addr.arpa. PTR mx.example.org."
+        ", and publish mx.example.org. A 127.0.0.1",
+        "MX of bounces.example.org": "publish bounces.example.org. MX 10 <the host of bounce-ingest>.",
+        "tracking host track.example.org": "publish track.example.org. A <the address of the pixel>",
+    }
+
+
+async def test_what_others_have_published_amiss(tmp_path: Path) -> None:
+    zone = "\n".join(
+        [
+            "example.org. MX 0 .",
+            'example.org. TXT "v=spf1 -all"',
+            'example.org. TXT "v=spf1 a -all"',
+            'bounces.example.org. TXT "v=spf1 ip4:192.0.2.0/24 include:gone.example.org ~all"',
+            "bounces.example.org. MX 10 alias.example.org.",
+            "bounces.example.org. MX 20 mx.example.org.",
+            "alias.example.org. CNAME mx.example.org.",
+            "mx.example.org. A 127.0.0.1",
+            "track.example.org. A 127.0.0.1",
+            '_dmarc.example.org. TXT "v=DMARC1; p=none; aspf=s"',
+            "1.0.0.127.in-addr.arpa. PTR mx.example.com.",
+            record("rsa._domainkey.example.org", "TXT", RSA.record),
+            'ed._domainkey.example.org. TXT "v=DKIM1; k=ed25519; p="',
+        ]
+    )
+    async with resolving(zone) as resolver, tls_server(tmp_path, "other.example.org", days=90) as (port, trust):
+        later = replace(RSA, selector="later", begins=datetime.now(UTC) + timedelta(days=9))
+        asked = replace(ASKED, tracking=f"https://track.example.org:{port}", keys=(*BOTH, later))
+        findings = await examine(asked, resolver, smtp_port=free_port(), trust=trust)
+    *told, silent, certificate = [(each.level, each.found) for each in findings if each.level != "ok"]
+    assert told == [
+        ("error", "a null MX says that the domain takes no mail; receivers refuse what it sends (RFC 7505, 4.2)"),
+        ("error", "gone.example.org publishes no SPF record"),
+        ("warning", 'example.org publishes 2 SPF records: "v=spf1 -all" and "v=spf1 a -all"'),
+        ("error", "the key is revoked: p= is empty"),
+        ("warning", "is not published"),
+        ("warning", "p=none asks receivers to do nothing about forgers"),
+        ("warning", "no rua: nobody is told who fails"),
+        (
+            "warning",
+            "SPF of the bounce domain bounces.example.org does not count: aspf=s asks for the very same domain",
+        ),
+        ("error", "is named mx.example.com, which does not have this address"),
+        ("error", "is a CNAME of mx.example.org"),
+    ]
+    assert (silent[0], "nobody answers at 127.0.0.1" in silent[1]) == ("error", True)
+    assert (certificate[0], "Hostname mismatch" in certificate[1]) == ("error", True)
+    assert all(each.remedy for each in findings if each.level != "ok")
+
+
+async def test_without_an_answer_of_dns_nothing_is_said_to_be_well() -> None:
+    resolver = dns.asyncresolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port, resolver.lifetime = ["127.0.0.1"], free_port(), 0.2
+    findings = await examine(replace(ASKED, tracking="https://track.example.org"), resolver)
+    assert {each.level for each in findings} == {"error"}
+    assert all(each.found.startswith("DNS gave no answer about ") and each.remedy for each in findings)
+
+
+async def test_the_command(tmp_path: Path) -> None:
+    try:
+        async with dns_server(GOOD + "\n") as (host, port):
+            keys = key_files(tmp_path, BOTH)
+            argv = ["example.org", "--nameserver", f"{host}@{port}", "--dkim", keys, "--include", "bounces.example.org"]
+            plain, text = await doctor(*argv)
+            code, told = await doctor(*argv, "--json", "--address", "192.0.2.9")
+    except Missing as missing:
+        pytest.skip(f"a DNS server cannot be had: {missing}")
+    assert plain == 0, text
+    assert "ok      SPF of example.org: v=spf1 include:bounces.example.org -all (1 look-ups)" in text
+    assert code == 1
+    [wrong] = [each for each in json.loads(told) if each["check"] == "SPF of example.org"]
+    assert wrong["remedy"] == 'publish example.org. TXT "v=spf1 include:bounces.example.org ip4:192.0.2.9 -all"'
+
+
+async def doctor(*argv: str) -> tuple[int | None, str]:
+    """Exit code and output of the command."""
+    command = [sys.executable, "-m", "tracepost.doctor", *argv]
+    child = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+    output, _ = await child.communicate()
+    return child.returncode, output.decode()
+
+
+@asynccontextmanager
+async def tls_server(folder: Path, name: str, days: int) -> AsyncIterator[tuple[int, ssl.SSLContext]]:
+    """A server with a certificate for this name: its port, and whom a client has to trust."""
+    key = Ed25519PrivateKey.generate()
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, None)
+    )
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + made.public_bytes(Encoding.PEM)
+    (folder / "tls.pem").write_bytes(pem)
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(folder / "tls.pem")
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ours)
+    try:
+        yield server.sockets[0].getsockname()[1], ssl.create_default_context(cafile=str(folder / "tls.pem"))
+    finally:
+        server.close()
