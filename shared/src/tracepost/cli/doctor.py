@@ -23,6 +23,7 @@ class Part(StrEnum):
     SETTINGS = "settings"
     BROKER = "broker"
     DATABASE = "database"
+    DNS = "dns"
 
 
 class Service(StrEnum):
@@ -45,13 +46,20 @@ def doctor(
         str | None,
         typer.Option(envvar="TRACEPOST_AMQP_MANAGEMENT_URL", help="by default port 15672 of AMQP_URL's host"),
     ] = None,
+    domain: Annotated[
+        list[str] | None, typer.Option(help="that mail is from; by default those that DKIM_KEYS sign for")
+    ] = None,
+    address: Annotated[list[str] | None, typer.Option(help="an IP address by which mail goes out")] = None,
+    include: Annotated[str, typer.Option(help="the domain of the relay's SPF record")] = "",
+    nameserver: Annotated[list[str] | None, typer.Option(help="whom to ask: 192.0.2.53, or 192.0.2.53@5353")] = None,
     as_json: Json = False,
 ) -> None:
-    """Examine settings, RabbitMQ and the databases, as this environment names them; exit code 1 for an error.
+    """Examine settings, RabbitMQ, the databases and DNS, as this environment names them; exit code 1 for an error.
 
     Run it where the services are (on the machine, or in the image), with their environment.
     """
-    asked = Asked(service or list(Service), given(ctx).get("amqp_url"), management_url)
+    sending = (domain or (), address or (), include, nameserver or ())
+    asked = Asked(service or list(Service), given(ctx).get("amqp_url"), management_url, *sending)
     if report(finished(_examined(parts or list(Part), asked), as_json), as_json):
         sys.exit(ISSUE)
 
@@ -62,11 +70,15 @@ class Asked(NamedTuple):
     services: Sequence[Service]
     amqp_url: str | None
     management_url: str | None
+    domains: Sequence[str]
+    addresses: Sequence[str]
+    include: str
+    nameservers: Sequence[str]
 
 
 async def _examined(parts: Sequence[Part], asked: Asked) -> list[Finding]:
     """Everything at once; told in the order of the parts."""
-    looks = {Part.SETTINGS: _settings, Part.BROKER: _brokers, Part.DATABASE: _databases}
+    looks = {Part.SETTINGS: _settings, Part.BROKER: _brokers, Part.DATABASE: _databases, Part.DNS: _dns}
     return await _together(look(asked) for part, look in looks.items() if part in parts)
 
 
@@ -90,6 +102,20 @@ async def _databases(asked: Asked) -> list[Finding]:
     named = settings.databases(asked.services)
     found = await _together(database.examine(*each) for each in named.items())
     return found or [_unnamed("databases", "TRACEPOST_SENDER_DATABASE_URL and TRACEPOST_STATUS_STORE_DATABASE_URL")]
+
+
+async def _dns(asked: Asked) -> list[Finding]:
+    from tracepost.doctor.asked import resolver
+    from tracepost.doctor.examine import examine
+    from tracepost.doctor.findings import Finding
+    from tracepost.doctor.settings import domains
+
+    try:
+        sending, asking = domains(asked.domains, asked.addresses, asked.include), resolver(asked.nameservers)
+    except (ValueError, OSError) as error:
+        return [Finding("sending domains", "error", str(error), "mend it in the sender's environment, or the option")]
+    found = await _together(examine(each, asking) for each in sending)
+    return found or [_unnamed("sending domains", "TRACEPOST_SENDER_DKIM_KEYS, or give --domain")]
 
 
 async def _together(looks: Iterable[Awaitable[list[Finding]]]) -> list[Finding]:

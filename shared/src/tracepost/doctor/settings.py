@@ -7,9 +7,14 @@ import os
 import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
+from typing import Any
 
+from tracepost import dkim_keys
+from tracepost.doctor.asked import read
+from tracepost.doctor.domains import Domains
 from tracepost.doctor.findings import Finding
 from tracepost.environment import told
+from tracepost.settings import parts
 
 SERVICES = ("sender", "pixel", "bounce-ingest", "status-store")
 
@@ -34,6 +39,18 @@ def brokers(services: Iterable[str]) -> set[str]:
     """The URLs by which the services reach RabbitMQ; mostly it is one."""
     found = {told("amqp_url", each) for each in services}
     return {url for url in found if url}
+
+
+def domains(named: Iterable[str], addresses: Iterable[str] = (), include: str = "") -> list[Domains]:
+    """The sending domains, by default those that DKIM keys sign for, with what the sender's environment says of them.
+
+    ValueError or OSError says what of it cannot be read.
+    """
+    keys = told("dkim_keys", "sender") or ""
+    bounce, pixel, hostname = (told(name, "sender") or "" for name in ("bounce_domain", "pixel_url", "hostname"))
+    ways: dict[str, Any] = {"addresses": list(addresses), "include": include, "keys": keys}
+    wanted = list(named) or dict.fromkeys(each.domain for each in dkim_keys.read(parts(keys)))
+    return [read(each, bounce_domain=bounce, pixel_url=pixel, hostname=hostname, **ways) for each in wanted]
 
 
 def _package(service: str) -> str:
