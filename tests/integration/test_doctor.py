@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import sys
 from asyncio.subprocess import PIPE, STDOUT
@@ -178,20 +179,21 @@ async def test_without_an_answer_of_dns_nothing_is_said_to_be_well() -> None:
 async def test_the_command(tmp_path: Path) -> None:
     async with serving(GOOD) as port:
         server, keys = f"{name_server.HOST}@{port}", key_files(tmp_path, BOTH)
-        argv = ["example.org", "--nameserver", server, "--dkim", keys, "--include", "bounces.example.org"]
-        plain, text = await doctor(*argv)
-        code, told = await doctor(*argv, "--json", "--address", "192.0.2.9")
+        argv = ["--domain", "example.org", "--nameserver", server, "--include", "bounces.example.org"]
+        plain, text = await doctor(keys, *argv)
+        code, told = await doctor(keys, *argv, "--json", "--address", "192.0.2.9")
     assert plain == 0, text
-    assert "ok      SPF of example.org: v=spf1 include:bounces.example.org -all (1 look-ups)" in text
+    assert "✓ SPF of example.org: v=spf1 include:bounces.example.org -all (1 look-ups)" in text
     assert code == 1
-    [wrong] = [each for each in json.loads(told) if each["check"] == "SPF of example.org"]
+    [wrong] = [each for each in json.loads(told)["findings"] if each["check"] == "SPF of example.org"]
     assert wrong["remedy"] == 'publish example.org. TXT "v=spf1 include:bounces.example.org ip4:192.0.2.9 -all"'
 
 
-async def doctor(*argv: str) -> tuple[int | None, str]:
-    """Exit code and output of the command."""
-    command = [sys.executable, "-m", "tracepost.doctor", *argv]
-    child = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT)
+async def doctor(keys: str, *argv: str) -> tuple[int | None, str]:
+    """Exit code and output of the command, with these keys in its environment."""
+    command = [sys.executable, "-m", "tracepost.cli", "doctor", "dns", *argv]
+    env = os.environ | {"TRACEPOST_SENDER_DKIM_KEYS": keys}
+    child = await asyncio.create_subprocess_exec(*command, env=env, stdout=PIPE, stderr=STDOUT)
     output, _ = await child.communicate()
     return child.returncode, output.decode()
 

@@ -6,11 +6,10 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from tests.signatures import BOTH, key_files
-from tracepost.doctor.__main__ import examine_domain
+from tracepost.cli.app import app
 from tracepost.doctor.asked import read, resolver
 
 
@@ -53,7 +52,6 @@ def test_whom_to_ask() -> None:
 
 
 def test_the_command_says_what_it_cannot_read() -> None:
-    command = typer.Typer()
-    command.command()(examine_domain)
-    done = CliRunner().invoke(command, ["example.org"], env={"TRACEPOST_SENDER_BOUNCE_DOMAIN": "no domain"})
-    assert (done.exit_code, "invalid characters" in done.output) == (2, True)
+    argv = ["doctor", "dns", "--domain", "example.org"]
+    done = CliRunner().invoke(app, argv, env={"TRACEPOST_SENDER_BOUNCE_DOMAIN": "no domain"})
+    assert (done.exit_code, "invalid characters" in done.output) == (1, True)

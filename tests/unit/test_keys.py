@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from tests.unit.samples import KEYRING
 from tracepost import keys
-from tracepost.cli import app
+from tracepost.cli.app import app
 from tracepost.keys import Client, Keys
 
 HASH = keys.hashed("another")

@@ -160,7 +160,7 @@ async def _bring_up_to_date(url: str, package: str, migrate: bool) -> None:
     try:
         refuse_old(connection.get_server_version())
         # An up-to-date database is only read, and a role that may do no more is enough.
-        left = missing(known, await _applied(connection) or {})
+        left = missing(known, await applied(connection) or {})
         if left and not migrate:
             names = ", ".join(each.name for each in left)
             raise Unavailable(
@@ -179,7 +179,7 @@ def refuse_old(version: asyncpg.types.ServerVersion) -> None:
         raise Unavailable(f"PostgreSQL {version.major} is too old; upgrade the server to {OLDEST} or later")
 
 
-async def _applied(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, str] | None:
+async def applied(connection: asyncpg.Connection[asyncpg.Record]) -> dict[str, str] | None:
     """The checksums of the applied migrations by their names; None where there was never one."""
     if not await connection.fetchval(_HAS_TABLE):
         return None
@@ -194,10 +194,10 @@ async def _migrate(connection: asyncpg.Connection[asyncpg.Record], known: Sequen
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
     # Behind a statement that waits for a table, all others of the running services would wait too.
     await connection.execute("SET LOCAL lock_timeout = '2s'")
-    applied = await _applied(connection)
-    if applied is None:
+    already = await applied(connection)
+    if already is None:
         await connection.execute(_TABLE)
-    for each in missing(known, applied or {}):
+    for each in missing(known, already or {}):
         await _apply(connection, each)
     await connection.execute("COMMIT")
 

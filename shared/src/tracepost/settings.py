@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import os
 from ipaddress import ip_address
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
@@ -15,10 +13,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from yarl import URL
 
 from tracepost import keys
+from tracepost.environment import PREFIX, told
 from tracepost.keys import Keys
 from tracepost.tokens import Keyring
 
-PREFIX = "TRACEPOST_"
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Url = Annotated[str, Field(pattern=r"^https?://[^/]+")]
@@ -113,13 +111,8 @@ def _is_loopback(host: str) -> bool:
 
 class _Environment(PydanticBaseSettingsSource):
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        service = self.settings_cls.service.replace("-", "_").upper()  # type: ignore[attr-defined]  # always our Settings
-        for name in (f"{PREFIX}{service}_{field_name.upper()}", f"{PREFIX}{field_name.upper()}"):
-            if name in os.environ:
-                return os.environ[name], field_name, False
-            if f"{name}_FILE" in os.environ:
-                return Path(os.environ[f"{name}_FILE"]).read_text().strip(), field_name, False
-        return None, field_name, False
+        service: str = self.settings_cls.service  # type: ignore[attr-defined]  # always our Settings
+        return told(field_name, service), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

@@ -97,4 +97,10 @@ async def apply(management_url: str, vhost: str = "/") -> None:
         session.post(target, json=definitions()) as response,
     ):
         if response.status >= 400:
-            raise OSError(f"the management API answered {response.status}: {await response.text()}")
+            raise refused(response.status, await response.text())
+
+
+def refused(status: int, words: str) -> OSError:
+    """What the management API answers in place of what was asked for."""
+    kind = PermissionError if status in (401, 403) else OSError
+    return kind(f"the management API answered {status}: {words[:500]}")

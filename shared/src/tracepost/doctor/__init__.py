@@ -1,1 +1,1 @@
-"""Looks at what DNS says of a sending domain, as receivers do, and tells what to publish in place of it."""
+"""Looks at what must be right before mail goes out (settings, servers, DNS), and tells what to do about the rest."""
