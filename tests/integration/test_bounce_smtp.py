@@ -44,7 +44,7 @@ from tracepost.events import Bounced, Complained
 from tracepost.tokens import LIFETIME, Keyring
 from tracepost.workers import listening
 
-BOMB = 100_000  # bytes
+BOMB = 50_000  # bytes
 MANNERS = Manners("localhost", 1 << 20, 1 << 20, idle=60, whole=600)
 
 
@@ -137,7 +137,7 @@ async def test_a_mail_that_breaks_its_parser_is_kept_and_answered_250(broker: st
 
 
 async def test_bombs_are_survived_answered_and_kept(broker: str, database: str) -> None:
-    builds = [*hostile.SHAPES.values(), *(build for _, build in islice(hostile.baited(), 0, None, 25))]
+    builds = [*hostile.SHAPES.values(), *(build for _, build in islice(hostile.baited(), 0, None, 50))]
     bombs = {build(BOMB) + b"\r\n" for build in builds}
     expected = {bomb for bomb in bombs if isinstance(place(understand(bomb), bomb, "smtp", None, KEYRING), Held)}
     taken: list[Mail] = []

@@ -29,7 +29,8 @@ PURE = {
     *("sender.listing", "sender.operating"),
     *("pixel.answers", "pixel.opens", "pixel.places", "pixel.records", "pixel.verdict"),
     *("bounce_ingest.report", "bounce_ingest.facts", "bounce_ingest.parsers.values", "bounce_ingest.reading"),
-    *("bounce_ingest.placing", "bounce_ingest.smtp.mailboxes", "bounce_ingest.smtp.caps"),
+    *("bounce_ingest.placing", "bounce_ingest.delivered_to"),
+    *("bounce_ingest.smtp.mailboxes", "bounce_ingest.smtp.caps"),
     *(f"bounce_ingest.quarantine.{room}" for room in ("values", "contained", "asked")),
     *(
         f"bounce_ingest.reading.{room}"
