@@ -52,7 +52,7 @@ def consumers(queues: Iterable[Declared]) -> list[Finding]:
         if away:
             remedy = "start these nodes: a quorum queue works while most of its members run"
             told.append(Finding(f"queue {name}", "warning", f"members are away: {', '.join(sorted(away))}", remedy))
-        if queue.get("consumers") == 0 and name != topology.BOUNCE_INGEST_EVENTS.name:
+        if queue.get("consumers") == 0:
             service = "status-store" if name == topology.DEAD else name.partition(".")[0]
             found = f"nobody reads it, and {queue.get('messages', 0)} messages wait"
             told.append(Finding(f"queue {name}", "warning", found, f"start {service}, and look into its /readyz"))
