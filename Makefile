@@ -46,10 +46,13 @@ format: setup
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-# After a change of a dependency: resolve anew and write down what an install uses.
+# After a change of a dependency: resolve anew and write down what an install uses, and what an image of the services.
+SERVICES := tracepost-sender tracepost-pixel tracepost-bounce-ingest tracepost-status-store
 lock: setup
 	$(BIN)/uv lock --upgrade
 	$(BIN)/uv export --quiet --all-packages --no-hashes --no-header --no-annotate --output-file requirements.txt
+	$(BIN)/uv export --quiet $(SERVICES:%=--package %) --no-dev --no-emit-workspace --no-hashes --no-header --no-annotate \
+		--output-file deploy/requirements.txt
 
 setup: .venv/installed
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import aiohttp
 import typer
 from pydantic import ValidationError
 
-from tracepost import keys, topology
+from tracepost import keys, rights, topology
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="E-mail delivery tracking.")
 _topology = typer.Typer(no_args_is_help=True, help="Exchanges, queues and policies on RabbitMQ.")
@@ -42,6 +43,24 @@ def apply(
 def show() -> None:
     """Print the topology as a RabbitMQ definition file."""
     typer.echo(topology.as_json())
+
+
+@_topology.command("users")
+def users(
+    passwords: Annotated[Path, typer.Option(help="folder with a file amqp-password-<user> for each")],
+    app: Annotated[list[str] | None, typer.Option(help="an app that publishes; its queues are named <app>.…")] = None,
+    management_url: ManagementUrl = "http://guest:guest@127.0.0.1:15672",
+    vhost: Annotated[str, typer.Option(help="the virtual host")] = "/",
+) -> None:
+    """Create a user for each service and app, with the least rights; running it again sets passwords and rights anew."""
+    named = [*rights.SERVICES, *(app or ())]
+    try:
+        told = {user: (passwords / f"amqp-password-{user}").read_text().strip() for user in named}
+        asyncio.run(rights.apply(management_url, told, vhost))
+    except (OSError, aiohttp.ClientError) as error:
+        typer.echo(f"cannot make the users: {error}; check --passwords and --management-url", err=True)
+        sys.exit(69)
+    typer.echo(f"{len(told)} users have their rights: {', '.join(told)}")
 
 
 @_keys.command("new")

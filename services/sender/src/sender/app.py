@@ -21,6 +21,7 @@ from sender import (
     smtp,
     suppression_files,
     suppressions,
+    watch,
 )
 from sender.api import api
 from sender.apps import Apps
@@ -50,6 +51,8 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
     amqp = settings.amqp_url.get_secret_value()
     arrived, recorded = asyncio.Event(), asyncio.Event()
     limits = smtp.Limits(settings.route_connections, settings.concurrency, settings.idle_seconds, settings.reuse)
+    dkim = settings.dkim()
+    watch.keys(dkim)
     routes = Routes(smtp.Route(settings.relay_host, settings.relay_port), settings.routes)
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
@@ -66,7 +69,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             connections,
             routes,
             settings,
-            settings.dkim(),
+            dkim,
             Batches(signing.sign, (), most=SIGNED_AT_ONCE),
             Batches(queue.suppressed, postgres.TRANSIENT, turn),
             Batches(queue.doubt, postgres.TRANSIENT, turn),
@@ -80,6 +83,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         take = partial(
             intake.take, intake.Intake(queue, publisher, keyring, settings, places, desk.begin, arrived, recorded)
         )
+        learn = partial(feedback.learn, listed, watched=settings.watched_domains)
         user = URL(amqp).user or "guest"
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
@@ -97,7 +101,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             http.serving(api(settings.cors_origins, door.send, *routes_of_api), settings.host, settings.api_port),
             sending.running(),
             deliver.sending(desk),
-            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed)) as events,
+            consume(topology.SENDER_EVENTS, EVENTS, learn) as events,
             requests(topology.SENDER_BULK, intake.codec("bulk", apps), take) as bulk,
             consume(
                 topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE, at_once=2
@@ -108,3 +112,8 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
                 checks[part.name] = part.check
             yield
         await outbox.flush(queue, publisher)
+
+
+async def upkeep(settings: SenderSettings, pool: postgres.Pool) -> None:
+    """What the tables' owner does beside the migrations."""
+    await housekeeping.begin(pool, settings.retention_months)

@@ -60,6 +60,10 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     feedback_id: Annotated[str, Field(pattern=r"^([a-zA-Z0-9._-]{5,15})?$")] = Field(
         "", description="who we are in Feedback-ID, 5 to 15 letters, the same for years; without it there is none"
     )
+    watched_domains: Names = Field(
+        ("gmail.com", "outlook.com", "hotmail.com", "yahoo.com", "icloud.com", "gmx.de", "web.de"),
+        description="destinations that metrics tell apart",
+    )
     default_app: str | None = Field(
         None, description="for requests without a user_id; leave it unset outside a local stack"
     )
