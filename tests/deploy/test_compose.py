@@ -1,4 +1,4 @@
-"""compose.yaml is one, all that it names is there, and each service starts with what it is given; no engine is at hand."""
+"""compose.yaml is one, all that it names is there, each service starts with what it is given; no engine is at hand."""
 
 from __future__ import annotations
 

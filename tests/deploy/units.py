@@ -45,8 +45,7 @@ def variables(told: Values, credentials: Path) -> dict[str, str]:
 
 def credentials(told: Values, instance: str) -> dict[str, str]:
     """What is loaded from where, by the name that it has in the folder of credentials."""
-    pairs = (each.replace("%i", instance).split(":", 1) for each in told["LoadCredential"])
-    return {name: source for name, source in pairs}
+    return _assigned((each.replace("%i", instance) for each in told["LoadCredential"]), ":")
 
 
 def module(told: Values, instance: str) -> str:
@@ -57,8 +56,8 @@ def module(told: Values, instance: str) -> str:
     return found[1]
 
 
-def _assigned(pairs: Iterable[str]) -> dict[str, str]:
-    return dict(pair.split("=", 1) for pair in pairs)
+def _assigned(pairs: Iterable[str], separator: str = "=") -> dict[str, str]:
+    return dict(pair.split(separator, 1) for pair in pairs)
 
 
 def _lines(file: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Nobody may do what is not their work, at the broker or in a database; that they may do theirs, all else here shows."""
+"""Nobody may do what is not their work, at the broker or in a database; that they may do theirs, all else shows."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def users(
     management_url: ManagementUrl = "http://guest:guest@127.0.0.1:15672",
     vhost: Annotated[str, typer.Option(help="the virtual host")] = "/",
 ) -> None:
-    """Create a user for each service and app, with the least rights; running it again sets passwords and rights anew."""
+    """Create a user for each service and app, with the least rights; again: set passwords and rights anew."""
     named = [*rights.SERVICES, *(app or ())]
     try:
         told = {user: (passwords / f"amqp-password-{user}").read_text().strip() for user in named}

@@ -32,7 +32,7 @@ ANY_KEY = ".*"
 
 @dataclass(frozen=True)
 class Rights:
-    """Regular expressions: the queues and exchanges that a user reads, those it declares; the keys it writes by exchange.
+    """Regular expressions for what a user reads and declares, queues or exchanges, and the keys it writes by exchange.
 
     An exchange without keys takes all of them: it is none of type topic.
     """
