@@ -28,20 +28,12 @@ async def least(servers: Servers, folder: Path, *, apps: tuple[str, ...] = ()) -
     for app in apps:
         (folder / f"amqp-password-{app}").write_text(app)
     await topology.apply(servers.broker.management_url)
-    users: list[str | Path] = [
-        "topology",
-        "users",
-        "--passwords",
-        folder,
-        "--management-url",
-        servers.broker.management_url,
-    ]
-    await _run(TRACEPOST, *users, *_options("--app", apps))
+    told = {"TRACEPOST_AMQP_MANAGEMENT_URL": servers.broker.management_url}
+    await _run(TRACEPOST, "topology", "users", "--passwords", folder, *_options("--app", apps), env=told)
     await roles(database, folder)
-    told = _settings(folder)
     await asyncio.gather(*(_migrate(service, folder) for service in ROLES))
     await roles(database, folder)  # now that there are tables, and a list of migrations
-    return told
+    return _settings(folder)
 
 
 async def roles(server: URL, folder: Path) -> None:
