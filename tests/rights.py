@@ -53,7 +53,10 @@ def _settings(folder: Path) -> dict[str, str]:
     for service, role in ROLES.items():
         told[f"{_prefix(service)}_DATABASE_URL"] = secret(folder, f"postgres-url-{role}")
         told[f"{_prefix(service)}_MIGRATE"] = "false"
-    return told | {"TRACEPOST_SENDER_APP_HEADER_USERS": "status-store"}
+    return told | {
+        "TRACEPOST_SENDER_APP_HEADER_USERS": "status-store",
+        "TRACEPOST_TOKEN_KEYS": secret(folder, "token-keys"),
+    }
 
 
 async def _migrate(service: str, folder: Path) -> None:

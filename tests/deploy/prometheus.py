@@ -52,7 +52,7 @@ def declared() -> Mapping[str, frozenset[str]]:
 
 def _series(metric: MetricWrapperBase) -> Iterable[str]:
     endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "info": ("_info",)}
-    return (metric._name + ending for ending in endings.get(metric._type, ("",)))
+    return (metric._name + ending for ending in endings.get(metric._type or "", ("",)))
 
 
 def strange(expression: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""Every alert is sound, tested by promtool both ways, about a metric that is there, and has its place in the runbook."""
+"""Every alert is sound, tested by promtool both ways, about a metric that is there, and has its runbook."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from tests.conftest import ROOT
 from tests.deploy import prometheus
 from tests.deploy.prometheus import FOLDER, promtool
 
-RULES = [
-    rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]
-]
+RULES = [rule for group in yaml.safe_load((FOLDER / "alerts.yml").read_text())["groups"] for rule in group["rules"]]
 ALERTS: dict[str, Any] = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
 TESTS = sorted(FOLDER.glob("*.test.yml"))
