@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults fuzz bench bounce-report returned-mail screenshots lint format lock setup clean
+.PHONY: demo test faults fuzz bench bounce-report returned-mail screenshots docs lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
@@ -32,6 +32,10 @@ returned-mail: setup
 CORPUS ?= ../shared/corpus/bounces
 bounce-report: setup
 	@$(BIN)/python -m tests.bounces $(CORPUS) $(ARGS)
+
+# The documents as a site, in .local/site.
+docs: setup
+	@$(BIN)/zensical build --strict
 
 # The README's pictures, taken anew from a running stack.
 screenshots: setup

@@ -19,7 +19,7 @@ from tracepost.tokens import Keyring
 
 WORKERS = 2
 PERSONS = 'tracepost_pixel_requests_total{verdict="person"}'
-REPLACED = "tracepost_pixel_workers_replaced_total"
+REPLACED = "tracepost_workers_replaced_total"
 
 
 def children(pixel: Running) -> list[int]:

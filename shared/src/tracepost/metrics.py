@@ -31,11 +31,23 @@ DKIM_KEY_BEGAN = Gauge(
     "tracepost_dkim_key_began_timestamp_seconds", "The same of a domain's DKIM key", ["domain", "algorithm"]
 )
 SMTP_SECONDS = Histogram("tracepost_smtp_session_seconds", "From connecting to the outcome of one attempt")
+SMTP_SESSIONS = Counter(
+    "tracepost_smtp_sessions_total",
+    "Sessions with mail servers, by TLS (fallback: offered, but it failed), or why there was none",
+    ["result"],
+)
+SERVERS_RESTING = Gauge("tracepost_smtp_servers_resting", "Mail servers that could not be reached when last tried")
+DNS_ANSWERS = Counter(
+    "tracepost_dns_answers_total", "Answers of the name servers, not those of our cache", ["type", "result"]
+)
+STS_POLICIES = Counter("tracepost_sts_policies_total", "Looks at the MTA-STS policies of domains", ["result"])
 OUTBOX_OLDEST = Gauge("tracepost_outbox_oldest_seconds", "Age of the oldest event not yet published")
 QUEUED = Gauge("tracepost_queue_deliveries", "Deliveries that are not done", ["lane", "state"])
 OLDEST_READY = Gauge(
     "tracepost_queue_oldest_ready_seconds", "How long the first delivery that is due has waited to be tried", ["lane"]
 )
+
+WORKERS_REPLACED = Counter("tracepost_workers_replaced_total", "Worker processes that died or stood still")
 
 PIXELS = Counter(
     "tracepost_pixel_requests_total", "Requests to the pixel by verdict, or why they are no opens", ["verdict"]
@@ -45,12 +57,24 @@ OPENS_SPOOLED = Counter("tracepost_pixel_opens_spooled_total", "Opens that went 
 OPENS_LOST = Counter("tracepost_pixel_opens_lost_total", "Opens that were answered and are lost", ["reason"])
 SPOOL_BYTES = Gauge("tracepost_pixel_spool_bytes", "The size of the local spool")
 CONNECTIONS_CUT = Counter("tracepost_pixel_connections_cut_total", "Clients' connections that were cut", ["reason"])
-WORKERS_REPLACED = Counter("tracepost_pixel_workers_replaced_total", "Worker processes that died or stood still")
 
 REPORTS = Counter("tracepost_reports_total", "Returned mails and complaints by kind and result", ["kind", "result"])
 PARSED = Counter("tracepost_parsed_mails_total", "Returned mails that a parser answered or broke on", ["result"])
 PARSERS = Gauge("tracepost_parsers", "Parser processes that are ready")
 PARSERS_BROKEN = Counter("tracepost_parsers_broken_total", "Parser processes that broke on a mail", ["reason"])
+
+WEBHOOK_CALLS = Counter(
+    "tracepost_webhook_calls_total", "Calls of webhooks: taken, or why not", ["provider", "outcome"]
+)
+WEBHOOK_ELEMENTS = Counter(
+    "tracepost_webhook_elements_total", "What they told: events, quarantined, ignored", ["provider", "result"]
+)
+SESSIONS = Gauge("tracepost_smtp_clients", "Clients that are connected to hand mail in")
+REFUSED = Counter("tracepost_smtp_refused_total", "Replies to clients by which something was refused", ["code"])
+MAILS_PASSED_OVER = Counter("tracepost_maildir_passed_over_total", "Mails in Maildir folders that could not be read")
+QUARANTINE = Gauge("tracepost_quarantine_reports", "Reports in quarantine", ["reason"])
+QUARANTINE_BYTES = Gauge("tracepost_quarantine_bytes", "Their size", ["reason"])
+QUARANTINE_DROPPED = Counter("tracepost_quarantine_dropped_total", "The oldest reports, dropped for room or age")
 
 FOLD_BATCH = Histogram(
     "tracepost_fold_batch_events", "Events in one fold transaction", buckets=(1, 10, 50, 100, 500, 1000, 5000)
