@@ -60,6 +60,7 @@ ADAPTERS = {
         "sender.smtp",
         "sender.suppression_store",
         "sender.control_store",
+        "sender.watch",
     ),
     *("pixel.http1", "pixel.spool", "pixel.sums"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import ClassVar
@@ -322,3 +323,17 @@ def test_origins_are_written_as_browsers_send_them(environment: Set) -> None:
 def test_a_view_token_lives_a_quarter_of_an_hour_to_a_day(environment: Set, minutes: str) -> None:
     environment(DATABASE_URL=DATABASE, VIEW_MINUTES=minutes)
     assert "VIEW_MINUTES" in explained(StatusStoreSettings)
+
+
+def test_a_key_may_say_since_when_it_signs(environment: Set) -> None:
+    assert read().token_key_began() is None
+    environment(TOKEN_KEYS=f"{KEYS},7@2026-07-01:{base64.b64encode(b'another'.ljust(32)).decode()}")
+    assert read().token_key_began() == datetime(2026, 7, 1, tzinfo=UTC)
+    token = read().keyring().pixel(MESSAGE, 0)
+    assert token[0] == 7
+
+
+@pytest.mark.parametrize("date", ["", "soon", "2026-13-01"])
+def test_a_date_that_is_none_is_explained(environment: Set, date: str) -> None:
+    environment(TOKEN_KEYS=f"1@{date}:{ROOT_KEY}")
+    assert "1@2026-07-01:<…> says since when it signs" in explained()
