@@ -65,4 +65,4 @@ setup: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .local .cache .mypy_cache .pytest_cache .ruff_cache
