@@ -102,7 +102,7 @@ async def test_nobody_changes_the_topology(connection: aio_pika.abc.AbstractConn
 
 @pytest.mark.parametrize("connection", [APP], indirect=True)
 async def test_an_app_follows_the_status_by_queues_of_its_own(connection: aio_pika.abc.AbstractConnection) -> None:
-    for name in (f"{APP}.status", None):
+    for name in (f"{APP}.mine", None):
         async with connection.channel() as channel:
             own = await channel.declare_queue(name, exclusive=True)
             await own.bind(STATUS, "#")
