@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test faults peers fuzz bench bounce-report returned-mail screenshots lint format lock setup clean
+.PHONY: demo test faults peers fuzz bench bounce-report returned-mail screenshots docs lint format lock setup clean
 
 demo: setup
 	@$(BIN)/python -m local_stack demo $(ARGS)
@@ -39,6 +39,10 @@ CORPUS ?= ../shared/corpus/bounces
 bounce-report: setup
 	@$(BIN)/python -m tests.bounces $(CORPUS) $(ARGS)
 
+# The documents as a site, in .local/site.
+docs: setup
+	@$(BIN)/zensical build --strict
+
 # The README's pictures, taken anew from a running stack.
 screenshots: setup
 	@$(BIN)/python -m local_stack pictures
@@ -52,10 +56,13 @@ format: setup
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-# After a change of a dependency: resolve anew and write down what an install uses.
+# After a change of a dependency: resolve anew and write down what an install uses, and what an image of the services.
+SERVICES := tracepost-sender tracepost-pixel tracepost-bounce-ingest tracepost-status-store
 lock: setup
 	$(BIN)/uv lock --upgrade
 	$(BIN)/uv export --quiet --all-packages --no-hashes --no-header --no-annotate --output-file requirements.txt
+	$(BIN)/uv export --quiet $(SERVICES:%=--package %) --no-dev --no-emit-workspace --no-hashes --no-header --no-annotate \
+		--output-file deploy/requirements.txt
 
 setup: .venv/installed
 
@@ -64,4 +71,4 @@ setup: .venv/installed
 	@touch $@
 
 clean:
-	rm -rf .venv .local .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .local .cache .mypy_cache .pytest_cache .ruff_cache

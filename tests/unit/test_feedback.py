@@ -24,7 +24,7 @@ class Remembering(Suppressions):
         self.told: list[tuple[Sequence[Learnt], Mapping[str, datetime]]] = []
 
     async def recipients(self, deliveries: Collection[tuple[UUID, int]]) -> dict[tuple[UUID, int], Recipient]:
-        ann = Recipient("Ann@Example.org", KEYRING.address_key("ann@example.org"), "shop")
+        ann = Recipient("Ann@Example.org", KEYRING.address_key("ann@example.org"), "shop", "example.org")
         return {key: ann for key in deliveries if key == (MESSAGE, 1)}
 
     async def learn(

@@ -83,6 +83,7 @@ ADAPTERS = {
         "sender.suppression_store",
         "sender.control_store",
         "sender.policy_store",
+        "sender.watch",
     ),
     *("pixel.http1", "pixel.spool"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers", "bounce_ingest.quarantine.store"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import ClassVar
@@ -431,3 +432,17 @@ def test_routing_that_cannot_be_is_explained(environment: Set, name: str, value:
     told = explained(SenderSettings)
     assert words in told
     assert "secret" not in told
+
+
+def test_a_key_may_say_since_when_it_signs(environment: Set) -> None:
+    assert read().token_key_began() is None
+    environment(TOKEN_KEYS=f"{KEYS},7@2026-07-01:{base64.b64encode(b'another'.ljust(32)).decode()}")
+    assert read().token_key_began() == datetime(2026, 7, 1, tzinfo=UTC)
+    token = read().keyring().pixel(MESSAGE, 0)
+    assert token[0] == 7
+
+
+@pytest.mark.parametrize("date", ["", "soon", "2026-13-01"])
+def test_a_date_that_is_none_is_explained(environment: Set, date: str) -> None:
+    environment(TOKEN_KEYS=f"1@{date}:{ROOT_KEY}")
+    assert "1@2026-07-01:<…> says since when it signs" in explained()

@@ -6,6 +6,9 @@ from prometheus_client import Counter, Gauge, Histogram, Info
 
 BUILD = Info("tracepost_build", "The running version")
 BUILD.info({"version": version("tracepost")})
+TOKEN_KEY_BEGAN = Gauge(
+    "tracepost_token_key_began_timestamp_seconds", "Since when the root key signs that signs now; 0: it is not told"
+)
 
 AMQP_CONNECTED = Gauge("tracepost_amqp_connected", "1 while the session to RabbitMQ stands", ["session"])
 AMQP_BLOCKED = Gauge("tracepost_amqp_blocked", "1 while RabbitMQ blocks the session's connection", ["session"])
@@ -18,6 +21,14 @@ HANDLER_RETRIES = Counter("tracepost_handler_retries_total", "Batches tried agai
 
 ATTEMPTS = Counter(
     "tracepost_smtp_attempts_total", "Delivery attempts by outcome and bounce class", ["outcome", "bounce_class"]
+)
+OUTCOMES = Counter(
+    "tracepost_outcomes_total",
+    "What became of deliveries to the watched domains, and to all other",
+    ["domain", "outcome"],
+)
+DKIM_KEY_BEGAN = Gauge(
+    "tracepost_dkim_key_began_timestamp_seconds", "The same of a domain's DKIM key", ["domain", "algorithm"]
 )
 SMTP_SECONDS = Histogram("tracepost_smtp_session_seconds", "From connecting to the outcome of one attempt")
 SMTP_SESSIONS = Counter(

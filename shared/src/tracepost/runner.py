@@ -9,15 +9,18 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from pydantic import ValidationError
 
-from tracepost import http, logs
+from tracepost import http, logs, metrics
 from tracepost.settings import DatabaseSettings, Settings, explain, printable
+
+if TYPE_CHECKING:  # it imports this module
+    from tracepost.postgres import Pool
 
 log = structlog.get_logger()
 
@@ -30,6 +33,8 @@ Checks = dict[str, http.Check]
 Service = Callable[[AnySettings, Checks], AbstractAsyncContextManager[None]]
 # Lets others look at the service while it runs.
 Watch = Callable[[AnySettings, Checks], AbstractAsyncContextManager[None]]
+# What only the tables' owner may do beside the migrations: make and drop months.
+Upkeep = Callable[[AnySettings, "Pool"], Awaitable[None]]
 
 
 class Unavailable(Exception):
@@ -56,10 +61,13 @@ async def admin_port(settings: Settings, checks: Checks) -> AsyncIterator[None]:
 
 
 def main(
-    settings_type: type[AnySettings], service: Service[AnySettings], watch: Watch[AnySettings] = admin_port
+    settings_type: type[AnySettings],
+    service: Service[AnySettings],
+    watch: Watch[AnySettings] = admin_port,
+    upkeep: Upkeep[AnySettings] | None = None,
 ) -> None:
     """The whole of a service's `__main__`."""
-    sys.exit(run(settings_type, service, sys.argv[1:], watch))
+    sys.exit(run(settings_type, service, sys.argv[1:], watch, upkeep))
 
 
 def run(
@@ -67,13 +75,15 @@ def run(
     service: Service[AnySettings],
     argv: list[str],
     watch: Watch[AnySettings] = admin_port,
+    upkeep: Upkeep[AnySettings] | None = None,
 ) -> int:
     """Start the service and serve until a signal; returns the exit code."""
     parser = argparse.ArgumentParser(prog=settings_type.service)
     parser.add_argument("--check-config", action="store_true", help="read the settings, say what is wrong, and stop")
     parser.add_argument("--print-config", action="store_true", help="print the settings with secrets masked, and stop")
     if issubclass(settings_type, DatabaseSettings):
-        parser.add_argument("--migrate", action="store_true", help="apply missing migrations to the database, and stop")
+        told = "apply missing migrations, make and drop months, and stop"
+        parser.add_argument("--migrate", action="store_true", help=told)
     options = parser.parse_args(argv)
     if (settings := configured(settings_type)) is None:
         return os.EX_CONFIG
@@ -82,9 +92,11 @@ def run(
     if options.print_config or options.check_config:
         return os.EX_OK
     logs.configure(settings.service, settings.log_level)
+    if began := settings.token_key_began():
+        metrics.TOKEN_KEY_BEGAN.set(began.timestamp())
     _allow_many_connections()
     if isinstance(settings, DatabaseSettings) and options.migrate:
-        return asyncio.run(_migrate(settings))
+        return asyncio.run(_migrate(settings, upkeep))
     return asyncio.run(_serve(settings, service, watch))
 
 
@@ -105,11 +117,14 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _migrate(settings: DatabaseSettings) -> int:
+async def _migrate(settings: Any, upkeep: Upkeep[Any] | None) -> int:
     from tracepost import postgres  # which imports this module, and which services without a database do not need
 
+    url, package = settings.database_url.get_secret_value(), settings.service.replace("-", "_")
     try:
-        async with postgres.connected(settings.database_url.get_secret_value(), settings.service.replace("-", "_")):
+        async with postgres.connected(url, package) as pool:
+            if upkeep:
+                await upkeep(settings, pool)
             log.info("the database is up to date")
     except Unavailable as error:
         log.error("cannot migrate", reason=str(error))

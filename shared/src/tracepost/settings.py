@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -44,7 +45,9 @@ class Settings(BaseSettings):
     service: ClassVar[str]
 
     amqp_url: SecretUrl = SecretStr("amqp://guest:guest@127.0.0.1:5672/")
-    token_keys: SecretStr = Field(description="root keys as kid:base64, separated by commas; 32 bytes or more each")
+    token_keys: SecretStr = Field(
+        description="root keys as kid:base64 or kid@date:base64, separated by commas; 32 bytes or more each"
+    )
     host: str = Field("127.0.0.1", description="the address that the service's ports listen on")
     admin_port: Port = Field(description="/livez /readyz /metrics; 0 for any free port")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -53,17 +56,31 @@ class Settings(BaseSettings):
 
     def keyring(self) -> Keyring:
         """The root keys; ValueError tells how to write them."""
-        pairs = [item.strip().partition(":") for item in self.token_keys.get_secret_value().split(",")]
         try:
-            roots = {int(kid): base64.b64decode(key, validate=True) for kid, _, key in pairs}
+            told = self._root_keys()
+            roots = {kid: key for kid, _, key in told}
             keyring = Keyring(roots)
         except (ValueError, binascii.Error):  # whose words would repeat the key
             raise ValueError(
-                "write TRACEPOST_TOKEN_KEYS as 1:<base64 of 32 or more random bytes>, ids 0 to 255"
+                "write TRACEPOST_TOKEN_KEYS as 1:<base64 of 32 or more random bytes>, ids 0 to 255;"
+                " 1@2026-07-01:<…> says since when it signs"
             ) from None
-        if len(roots) < len(pairs):
+        if len(roots) < len(told):
             raise ValueError("TRACEPOST_TOKEN_KEYS gives an id twice; give each key an id of its own")
         return keyring
+
+    def token_key_began(self) -> datetime | None:
+        """Since when the root key signs that signs now, if that is told."""
+        return max(self._root_keys())[1]
+
+    def _root_keys(self) -> list[tuple[int, datetime | None, bytes]]:
+        found = []
+        for item in self.token_keys.get_secret_value().split(","):
+            name, _, key = item.strip().partition(":")
+            kid, is_dated, date = name.partition("@")
+            began = datetime.fromisoformat(date).replace(tzinfo=UTC) if is_dated else None
+            found.append((int(kid), began, base64.b64decode(key, validate=True)))
+        return found
 
     def model_post_init(self, context: Any) -> None:
         """Refuse keys that cannot be used when the settings are read, not when the first token is signed."""

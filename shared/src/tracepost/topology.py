@@ -89,12 +89,16 @@ def _policy(queue: Queue) -> dict[str, Any]:
 
 async def apply(management_url: str, vhost: str = "/") -> None:
     """Create what is missing, over the management API; OSError when it refuses or cannot be reached."""
+    await put(management_url, f"/api/definitions/{quote(vhost, safe='')}", definitions())
+
+
+async def put(management_url: str, path: str, told: dict[str, Any]) -> None:
+    """Have RabbitMQ import definitions: what is there already is kept, or changed to what they say."""
     url = URL(management_url)
     auth = aiohttp.encode_basic_auth(url.user or "guest", url.password or "guest")
-    target = url.with_user(None).with_path(f"/api/definitions/{quote(vhost, safe='')}", encoded=True)
     async with (
         aiohttp.ClientSession(headers={"Authorization": auth}) as session,
-        session.post(target, json=definitions()) as response,
+        session.post(url.with_user(None).with_path(path, encoded=True), json=told) as response,
     ):
         if response.status >= 400:
             raise refused(response.status, await response.text())

@@ -20,6 +20,7 @@ _PACKAGES = {
     "epmd": "rabbitmq-server",
     "initdb": "postgresql",
     "postgres": "postgresql",
+    "psql": "postgresql",
     "pg_dump": "postgresql",
     "pg_restore": "postgresql",
     "pgbench": "postgresql",

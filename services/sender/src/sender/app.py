@@ -21,6 +21,7 @@ from sender import (
     smtp,
     suppression_files,
     suppressions,
+    watch,
 )
 from sender.api import api
 from sender.apps import Apps
@@ -57,6 +58,8 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         settings.hostname, smtp.Timeouts().at_most(settings.relay_timeout), smtp.contexts(settings.ca_file)
     )
     routes, rests, resolver = settings.routing(), Rests(), _resolver(settings)
+    dkim = settings.dkim()
+    watch.keys(dkim)
     async with (
         postgres.connected(settings.database_url.get_secret_value(), "sender", migrate=settings.migrate) as pool,
         publishing(amqp, timeout=settings.publish_timeout) as publisher,
@@ -74,7 +77,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             routes,
             Exchanges(resolver, policies, Means(settings.us(), settings.require_tls, settings.mx_port, settings.ipv6)),
             settings,
-            settings.dkim(),
+            dkim,
             Batches(signing.sign, (), most=SIGNED_AT_ONCE),
             Batches(queue.suppressed, postgres.TRANSIENT, turn),
             Batches(queue.doubt, postgres.TRANSIENT, turn),
@@ -87,6 +90,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
         take = partial(
             intake.take, intake.Intake(queue, publisher, keyring, settings, places, desk.begin, arrived, recorded)
         )
+        learn = partial(feedback.learn, listed, watched=settings.watched_domains)
         user = URL(amqp).user or "guest"
         keys = settings.keys()
         apps = Apps(keys, frozenset({user, *settings.app_header_users}), settings.default_app)
@@ -104,7 +108,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             http.serving(api(settings.cors_origins, door.send, *routes_of_api), settings.host, settings.api_port),
             sending.running(),
             deliver.sending(desk),
-            consume(topology.SENDER_EVENTS, EVENTS, partial(feedback.learn, listed)) as events,
+            consume(topology.SENDER_EVENTS, EVENTS, learn) as events,
             requests(topology.SENDER_BULK, intake.codec("bulk", apps), take) as bulk,
             consume(
                 topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE, at_once=2
@@ -122,3 +126,8 @@ def _resolver(settings: SenderSettings) -> Resolver:
         return Resolver(settings.name_servers, settings.dns_timeout)
     except NoNameServers as error:
         raise Unavailable(f"{error}; set NAME_SERVERS") from None
+
+
+async def upkeep(settings: SenderSettings, pool: postgres.Pool) -> None:
+    """What the tables' owner does beside the migrations."""
+    await housekeeping.begin(pool, settings.retention_months)

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import structlog
 
-from sender import smtp
+from sender import smtp, watch
 from sender.compose import Prepared, prepare
 from sender.copies import feedback_id, links
 from sender.dkim import Unsigned
@@ -40,7 +40,7 @@ from tracepost import clock, crash, metrics, requests
 from tracepost.addresses import parse
 from tracepost.batches import Batches
 from tracepost.dkim_keys import Key, of_sender
-from tracepost.events import Bounced, Deferred, Rejected, event
+from tracepost.events import Bounced, Deferred, Delivered, Rejected, event
 from tracepost.requests import SendRequest
 from tracepost.runner import background
 from tracepost.tokens import Keyring
@@ -185,6 +185,9 @@ async def _record(work: Sending, leased: Leased, result: Result) -> None:
         crash.point("sender.settled")
         work.recorded.set()
         _tell(leased, outcome, told.name)
+        # Of all else the events come back, with those of returned mail: see feedback.
+        if isinstance(outcome.data, Delivered):
+            watch.count(work.settings.watched_domains, leased.destination, outcome.data)
 
 
 def _tell(leased: Leased, outcome: Outcome, name: str) -> None:

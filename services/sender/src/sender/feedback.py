@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import structlog
 
+from sender import watch
 from sender.suppression import Evidence, Kind, kind, scope
 from sender.suppression_store import Learnt, Recipient, Suppressions
 from tracepost.addresses import masked, normal
-from tracepost.events import AnyEvent, Bounced, Erased
+from tracepost.events import AnyEvent, Bounced, Complained, Erased
 from tracepost.problems import Problem
 
 log = structlog.get_logger()
@@ -23,12 +24,18 @@ _NO_DELIVERY = Problem(
 )
 
 
-async def learn(suppressions: Suppressions, batch: Sequence[AnyEvent]) -> Mapping[int, Problem]:
+async def learn(
+    suppressions: Suppressions, batch: Sequence[AnyEvent], watched: Collection[str] = ()
+) -> Mapping[int, Problem]:
     """One transaction for the whole batch; what teaches something about no delivery in particular is refused."""
     telling = {index: (event, found) for index, event in enumerate(batch) if (found := kind(event.data))}
     refused = {index: _NO_DELIVERY for index, (event, _) in telling.items() if not _of_a_delivery(event)}
     useful = [each for index, each in telling.items() if index not in refused]
-    recipients = await suppressions.recipients({(event.message_id, event.recipient_no) for event, _ in useful})
+    failed = [event for event in batch if isinstance(event.data, Bounced | Complained) and _of_a_delivery(event)]
+    recipients = await suppressions.recipients({(event.message_id, event.recipient_no) for event in failed})
+    for event in failed:
+        if recipient := recipients.get((event.message_id, event.recipient_no)):
+            watch.count(watched, recipient.destination, event.data)
     learnt = [
         _learnt(event, found, recipient)
         for event, found in useful

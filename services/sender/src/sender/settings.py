@@ -94,6 +94,10 @@ class SenderSettings(ApiSettings, DatabaseSettings):
     provider: Provider | None = Field(
         None, description="the provider behind RELAYS: its header makes its webhooks repeat our token"
     )
+    watched_domains: Names = Field(
+        ("gmail.com", "outlook.com", "hotmail.com", "yahoo.com", "icloud.com", "gmx.de", "web.de"),
+        description="destinations that metrics tell apart",
+    )
     default_app: str | None = Field(
         None, description="for requests without a user_id; leave it unset outside a local stack"
     )

@@ -27,11 +27,12 @@ class Learnt(NamedTuple):
 
 
 class Recipient(NamedTuple):
-    """Whom a delivery is for, the address being None once erased, and whose message it is."""
+    """Whom a delivery is for, the address being None once erased, whose message it is, and where it went."""
 
     address: str | None
     address_key: str
     app: str
+    destination: str
 
 
 class Rejection(NamedTuple):

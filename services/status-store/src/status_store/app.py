@@ -110,3 +110,8 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
             for part in (publisher.session, events, burying):
                 checks[part.name] = part.check
             yield
+
+
+async def upkeep(settings: StatusStoreSettings, pool: postgres.Pool) -> None:
+    """What the tables' owner does beside the migrations."""
+    await housekeeping.begin(Store(pool, settings.retention_months, settings.keyring()), pool)

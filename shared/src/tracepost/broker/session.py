@@ -48,6 +48,8 @@ class Session:
         self.name, self._url, self._use = name, url, use
         self.fault: str | None = "RabbitMQ: not connected yet"
         self.stopping = asyncio.Event()
+        for gauge in (metrics.AMQP_CONNECTED, metrics.AMQP_BLOCKED):
+            gauge.labels(name)  # so that there is a series, of 0, before anything happens
 
     async def check(self) -> str | None:
         """A readiness check."""

@@ -1,9 +1,10 @@
-"""`tracepost topology`: the exchanges, queues, bindings and policies on RabbitMQ."""
+"""`tracepost topology`: the exchanges, queues, bindings, policies and users on RabbitMQ."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from tracepost.cli.ending import ISSUE, finished
 from tracepost.cli.options import Json
 from tracepost.cli.telling import say, tell
 
-app = typer.Typer(no_args_is_help=True, help="Exchanges, queues and policies on RabbitMQ: apply, check, show.")
+app = typer.Typer(no_args_is_help=True, help="Exchanges, queues, policies, users: apply, check, show.")
 
 ManagementUrl = Annotated[
     str, typer.Option(envvar="TRACEPOST_AMQP_MANAGEMENT_URL", help="RabbitMQ's management API, with user and password")
@@ -30,6 +31,28 @@ def put(management_url: ManagementUrl = LOCAL, vhost: Vhost = "/", as_json: Json
     finished(managed(topology.apply(management_url, vhost), management_url), as_json)
     told = {"exchanges": len(topology.EXCHANGES), "queues": len(topology.QUEUES)}
     tell(told, as_json, lambda told: say(f"{told['exchanges']} exchanges and {told['queues']} queues are in place"))
+
+
+@app.command()
+def users(
+    passwords: Annotated[Path, typer.Option(help="folder with a file amqp-password-<user> for each")],
+    of_app: Annotated[list[str] | None, typer.Option("--app", help="an app that publishes")] = None,
+    management_url: ManagementUrl = LOCAL,
+    vhost: Vhost = "/",
+    as_json: Json = False,
+) -> None:
+    """Create a user for each service and app, with the least rights; again: set passwords and rights anew."""
+    from tracepost import rights
+    from tracepost.doctor.broker import managed
+
+    names = [*rights.SERVICES, *(of_app or ())]
+
+    async def apply() -> None:
+        told = {user: (passwords / f"amqp-password-{user}").read_text().strip() for user in names}
+        await managed(rights.apply(management_url, told, vhost), management_url)
+
+    finished(apply(), as_json)
+    tell({"users": names}, as_json, lambda told: say(f"{len(names)} users have their rights: {', '.join(names)}"))
 
 
 @app.command()

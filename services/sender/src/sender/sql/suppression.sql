@@ -1,6 +1,6 @@
 -- name: suppression_recipients
 -- Without an address once that is erased.
-SELECT d.message_id, d.recipient_no, nullif(d.recipient, ''), d.address_key, d.app
+SELECT d.message_id, d.recipient_no, nullif(d.recipient, ''), d.address_key, d.app, d.destination
 FROM unnest($1::uuid[], $2::smallint[]) AS asked (message_id, recipient_no)
 JOIN deliveries d USING (message_id, recipient_no)
 
