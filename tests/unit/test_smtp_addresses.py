@@ -23,9 +23,10 @@ pieces = st.lists(
 plain = st.from_regex(r"<[a-z+.]{1,9}@[a-z.-]{1,9}>( [A-Z=1]{0,5})?", fullmatch=True)
 
 
-def outcome(read: Callable[[str], object], argument: str) -> object:
+def outcome(read: Callable[[str], tuple[str | None, str | None]], argument: str) -> object:
     try:
-        return read(argument)
+        address, parameters = read(argument)
+        return address, parameters and parameters.split()  # as they are used
     except Exception as error:  # which aiosmtpd answers with an error
         return type(error)
 

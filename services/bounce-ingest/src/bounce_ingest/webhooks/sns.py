@@ -45,7 +45,7 @@ def topic(arn: str) -> str:
 def envelope(call: Call) -> dict[str, Any]:
     """What SNS posted; Refused for anything else."""
     found = fields.document(call.body)
-    if not isinstance(found, dict) or found.get("Type") not in _SIGNED:
+    if not isinstance(found, dict) or str(found.get("Type")) not in _SIGNED:
         raise Refused("invalid", f"Type must be one of {', '.join(_SIGNED)}: {_REMEDY}")
     return found
 
