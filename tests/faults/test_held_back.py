@@ -23,7 +23,7 @@ from bounce_ingest.settings import BounceIngestSettings
 from local_stack.processes import free_port
 from local_stack.reports import Mail, complaint
 from local_stack.stack import BOUNCE_DOMAIN, HOST
-from tests.conftest import eventually, virtual_host
+from tests.conftest import eventually, new_database, virtual_host
 from tests.faults.load import ORIGINAL
 from tests.faults.site import Site
 from tests.pixels import look, path, serving, spooled
@@ -110,15 +110,19 @@ async def opened(url: str, keyring: Keyring, message_id: UUID | None = None, aft
     return time.monotonic() - began
 
 
-async def test_bounce_ingest_answers_after_the_confirm(held: Held, token_keys: str, keyring: Keyring) -> None:
-    async with bounce_ingest_with(held, token_keys, LONG) as port:
+async def test_bounce_ingest_answers_after_the_confirm(
+    site: Site, held: Held, token_keys: str, keyring: Keyring
+) -> None:
+    async with bounce_ingest_with(site, held, token_keys, LONG) as port:
         await handed_in(port, keyring)
         await held.hold()
         await waits_for_the_confirm(asyncio.create_task(handed_in(port, keyring)), held)
 
 
-async def test_bounce_ingest_answers_451_at_its_limit(held: Held, token_keys: str, keyring: Keyring) -> None:
-    async with bounce_ingest_with(held, token_keys, SHORT) as port:
+async def test_bounce_ingest_answers_451_at_its_limit(
+    site: Site, held: Held, token_keys: str, keyring: Keyring
+) -> None:
+    async with bounce_ingest_with(site, held, token_keys, SHORT) as port:
         await handed_in(port, keyring)
         await held.hold()
         began = time.monotonic()
@@ -130,12 +134,14 @@ async def test_bounce_ingest_answers_451_at_its_limit(held: Held, token_keys: st
 
 
 @asynccontextmanager
-async def bounce_ingest_with(held: Held, token_keys: str, limit: float) -> AsyncIterator[int]:
+async def bounce_ingest_with(site: Site, held: Held, token_keys: str, limit: float) -> AsyncIterator[int]:
     port = free_port()
     told = {"amqp_url": held.amqp_url, "token_keys": token_keys, "smtp_port": port, "confirm_within": limit}
-    settings = BounceIngestSettings.model_validate({**told, "bounce_domain": BOUNCE_DOMAIN})
-    async with bounce_ingest.app.service(settings, {}):
-        yield port
+    told |= {"bounce_domain": BOUNCE_DOMAIN, "api_port": free_port()}
+    async with new_database(site.stack.servers) as database:
+        settings = BounceIngestSettings.model_validate({**told, "database_url": database})
+        async with bounce_ingest.app.service(settings, {}):
+            yield port
 
 
 async def handed_in(port: int, keyring: Keyring) -> float:

@@ -87,7 +87,7 @@ ADAPTERS = {
     ),
     *("pixel.http1", "pixel.spool"),
     *("bounce_ingest.smtp", "bounce_ingest.parsers", "bounce_ingest.quarantine.store"),
-    "bounce_ingest.webhooks.certificates",
+    *("bounce_ingest.webhooks.certificates", "bounce_ingest.safe"),
     *("status_store.store", "status_store.queries", "status_store.graves", "status_store.logins"),
     *("status_store.feed", "status_store.issues", "status_store.receipts", "status_store.live", "status_store.sse"),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,8 @@ from bounce_ingest.placing import kind, place
 from bounce_ingest.quarantine.store import Quarantine
 from bounce_ingest.quarantine.values import Entry, Held
 from bounce_ingest.report import Report
-from tracepost import crash, metrics
+from bounce_ingest.safe import make_safe
+from tracepost import metrics
 from tracepost.broker import NotConfirmed, Publisher, Unroutable
 from tracepost.events import AnyEvent
 from tracepost.tokens import Claim, Keyring
@@ -42,19 +42,9 @@ class Receiving:
         """
         report = await self.parse(mail)
         said = place(report, mail, way, claim, self.keyring)
-        crash.point("bounce-ingest.before-publish")
-        if isinstance(said, Held):
-            await self.quarantine.keep(said)
-        else:
-            await self._tell(said)
-        crash.point("bounce-ingest.confirmed")
+        told = [said] if isinstance(said, Held) else said
+        await make_safe(self.publisher.publish, self.quarantine.keep, told)
         _count(way, report, said)
-
-    async def _tell(self, events: Sequence[AnyEvent]) -> None:
-        if len(events) == 1:  # nearly always: no task is made for it
-            await self.publisher.publish(events[0])
-        else:
-            await asyncio.gather(*(self.publisher.publish(each) for each in events))
 
     async def read_again(self, entry: Entry) -> Sequence[AnyEvent] | Held:
         """What a mail in quarantine says by the rules of now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -12,10 +12,11 @@ from aiohttp import web
 
 from bounce_ingest.quarantine.store import NotKept
 from bounce_ingest.quarantine.values import Entry, Held
+from bounce_ingest.safe import Keep, Publish, make_safe
 from bounce_ingest.webhooks import fields
 from bounce_ingest.webhooks.place import placed
 from bounce_ingest.webhooks.values import Call, Code, Ignored, Provider, Refused
-from tracepost import crash, http, metrics
+from tracepost import http, metrics
 from tracepost.broker import NotConfirmed, Unroutable
 from tracepost.events import AnyEvent
 from tracepost.problems import Invalid, Problem
@@ -26,10 +27,7 @@ log = structlog.get_logger()
 PATH = "/v1/webhooks/{provider}"
 MOST_ELEMENTS = 10_000  # of a call
 
-# Both return when what they were given is safe; one of AWAY if it is not.
-Publish = Callable[[AnyEvent], Awaitable[None]]
-Keep = Callable[[Held], Awaitable[None]]
-
+# Nothing is known to be safe, and the same call again does no harm.
 AWAY: tuple[type[Exception], ...] = (NotConfirmed, Unroutable, NotKept)
 
 _STATUS: Mapping[Code, int] = {
@@ -70,7 +68,7 @@ class Webhooks:
         call = Call(headers, await request.read(), datetime.now(UTC))
         try:
             told, ignored = await self._understood(name, provider, call)
-            await self._make_safe(told)
+            await make_safe(self.publish, self.keep, told)
         except Refused as refused:
             raise _refusal(name, refused.code, refused.detail) from None
         except AWAY as error:
@@ -115,17 +113,6 @@ class Webhooks:
                 told += found
             await asyncio.sleep(0)  # a large batch holds nobody up
         return told, ignored
-
-    async def _make_safe(self, told: Sequence[AnyEvent | Held]) -> None:
-        crash.point("bounce-ingest.before-publish")
-        # All are waited for, so that nothing goes on behind an answer.
-        done = await asyncio.gather(*map(self._one_safe, told), return_exceptions=True)
-        for error in filter(None, done):
-            raise error
-        crash.point("bounce-ingest.confirmed")
-
-    async def _one_safe(self, told: AnyEvent | Held) -> None:
-        await (self.keep(told) if isinstance(told, Held) else self.publish(told))
 
 
 def _elements(provider: Provider, call: Call) -> list[object]:
