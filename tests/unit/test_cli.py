@@ -20,7 +20,7 @@ from tests.unit.samples import KEYRING
 from tracepost import dkim_keys
 from tracepost.cli import csv_pieces, keys
 from tracepost.cli.app import app
-from tracepost.cli.ending import code_of
+from tracepost.cli.ending import code_of, finished
 from tracepost.cli.telling import plain
 from tracepost.client import Refused, Unanswered, Unconfirmed, Unreachable
 from tracepost.problems import Fault, Problem
@@ -148,6 +148,7 @@ def test_a_root_key_joins_those_that_are_there() -> None:
 
     keyring = OfAny(token_keys=told["value"], admin_port=0).keyring()
     assert keyring.return_path(MESSAGE_ID, 0, "ann@example.org")[0] == 2  # signs
+    assert OfAny(token_keys=told["value"], admin_port=0).token_key_began() is not None
     assert keyring != KEYRING
 
 
@@ -222,3 +223,11 @@ def test_json_stands_alone_on_standard_output(tmp_path: Path) -> None:
     told: Any = json.loads(run("keys", "new", "--client", "a", "--app", "*", "--scope", "read", "--json").stdout)
     assert told["entry"]["client"] == "a"
     assert told["key"].startswith("tp_a_")
+
+
+def test_who_has_read_enough_is_no_fault() -> None:
+    async def printing() -> None:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):  # which click takes for the end
+        finished(printing())

@@ -26,6 +26,8 @@ def finished(work: Coroutine[Any, Any, Answer], as_json: bool = False) -> Answer
         return asyncio.run(work)
     except KeyboardInterrupt:
         sys.exit(STOPPED)
+    except BrokenPipeError:  # who read has enough; click ends quietly then
+        raise
     except Exception as error:
         if (code := code_of(error)) is None:
             raise

@@ -53,6 +53,7 @@ def root(as_json: Json = False) -> None:
     """
     import base64
     import secrets
+    from datetime import UTC, datetime
 
     from tracepost.environment import told as setting
 
@@ -61,7 +62,7 @@ def root(as_json: Json = False) -> None:
     number = max(ids, default=0) + 1
     if number > 255:
         raise typer.BadParameter("TRACEPOST_TOKEN_KEYS has the last id, 255, already; use one that is free by hand")
-    key = f"{number}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    key = f"{number}@{datetime.now(UTC):%Y-%m-%d}:{base64.b64encode(secrets.token_bytes(32)).decode()}"
     value = f"{known},{key}" if known else key
     told = {"key": key, "value": value}
     tell(told, as_json, lambda _: typer.echo(f"key: {key}\nTRACEPOST_TOKEN_KEYS={value}"))
