@@ -262,6 +262,9 @@ FILL = (
     """INSERT INTO events (message_id, event_id, recipient_no, type, time, body)
     SELECT id, gen_random_uuid(), 0, type, now(), body::json
     FROM ids, unnest($1::text[], $2::text[]) AS e (type, body) ORDER BY id""",
+    # By app and sender, which all have in common, and by the recipient.
+    """INSERT INTO terms
+    SELECT term, id, 0 FROM ids, unnest(ARRAY[md5('app'), md5('sender'), md5(id::text)]::uuid[]) AS term ORDER BY id""",
 )
 
 
@@ -280,6 +283,7 @@ async def database(server: str, stored: int) -> AsyncIterator[Database]:
         await connection.execute(FILL[0])
         await connection.execute(FILL[1], to_json(fold(one)))
         await connection.execute(FILL[2], [e.name for e in one], [events.encode(e).decode() for e in one])
+        await connection.execute(FILL[3])
         await connection.execute("VACUUM ANALYZE")
     size = await connection.fetchval("SELECT pg_database_size(current_database())")
     await connection.close()
