@@ -34,8 +34,22 @@ class Unsigned(NamedTuple):
     time: datetime
 
 
+class Draft(NamedTuple):
+    """A DKIM-Signature that lacks its value: the key, what that is to sign, and the field's pieces."""
+
+    key: Key
+    data: bytes
+    pieces: Sequence[str]
+
+
 def signed(unsigned: Unsigned) -> bytes:
-    """The message with a DKIM-Signature of each key before it; what they have in common is worked out once."""
+    """The message with a DKIM-Signature of each key before it."""
+    found = drafts(unsigned)
+    return finished(unsigned.message, found, values(found))
+
+
+def drafts(unsigned: Unsigned) -> list[Draft]:
+    """For each key; what they have in common is worked out once."""
     head, _, body = unsigned.message.partition(b"\r\n\r\n")
     found = _fields(head)
     names = [name for name in (*_ALWAYS, *_IF_THERE) if name in _ALWAYS or name in found]
@@ -43,7 +57,17 @@ def signed(unsigned: Unsigned) -> bytes:
     canonical = b"".join([field for name in names for field in reversed(found.get(name, ()))])
     listed = _listed(tuple(name for name in names for _ in range(len(found.get(name, ())) + 1)))
     about = [f" t={int(unsigned.time.timestamp())};", *listed, f" bh={_base64(sha256(relaxed(body)).digest())};", " b="]
-    return b"".join([*(_signature(key, about, canonical) for key in unsigned.keys), unsigned.message])
+    return [_draft(key, about, canonical) for key in unsigned.keys]
+
+
+def values(found: Sequence[Draft]) -> list[bytes]:
+    """The mathematics."""
+    return [each.key.sign(each.data) for each in found]
+
+
+def finished(message: bytes, found: Sequence[Draft], values: Sequence[bytes]) -> bytes:
+    """The message with the signatures before it."""
+    return b"".join([*map(_field, found, values), message])
 
 
 def relaxed(body: bytes) -> bytes:
@@ -66,13 +90,17 @@ def _fields(head: bytes) -> Mapping[bytes, Sequence[bytes]]:
     return found
 
 
-def _signature(key: Key, about: Sequence[str], canonical: bytes) -> bytes:
+def _draft(key: Key, about: Sequence[str], canonical: bytes) -> Draft:
     whose = [f"v=1; a={key.algorithm}-sha256;", " c=relaxed/relaxed;", f" d={key.domain};", f" s={key.selector};"]
     # The pieces begin with one space each, so that joined they are the canonical form of the folded field.
     own = "dkim-signature:" + "".join([*whose, *about])
-    value = _base64(key.sign(canonical + own.encode()))
+    return Draft(key, canonical + own.encode(), [*whose, *about])
+
+
+def _field(draft: Draft, raw: bytes) -> bytes:
+    value = _base64(raw)
     lines = [f" {value[at : at + _BASE64_LINE]}" for at in range(0, len(value), _BASE64_LINE)]
-    return fields.folded("DKIM-Signature", [*whose, *about, *lines]).encode()
+    return fields.folded("DKIM-Signature", [*draft.pieces, *lines]).encode()
 
 
 @lru_cache(64)  # mails of one kind have the same fields
