@@ -19,7 +19,7 @@ from pydantic_core import to_json
 
 from status_store import why as subject
 from status_store.fold import ERASED, Delivery, Mark, fold
-from status_store.standing import Status, status
+from status_store.standing import PRECEDENCE, Status, applying, holding, status
 from status_store.why import Effect, Evidence, Other, Why
 from tests.unit.histories import PERSONAL, START, about, histories
 from tests.unit.test_fold_laws import (
@@ -265,6 +265,13 @@ LAWS: tuple[Law, ...] = (
 def test_why(law: Law) -> None:
     SAME(given(histories(), st.randoms(use_true_random=True))(law))()  # where it fails, this shows a small history
     check(law)
+
+
+def test_the_row_that_applies_is_the_first_that_holds() -> None:
+    for history in sample():
+        known = fold(history)
+        rows = [row for row, _ in holding(known)]
+        assert applying(known)[0] == (rows or PRECEDENCE[-1:])[0]
 
 
 def test_the_generated_histories_reach_every_effect() -> None:

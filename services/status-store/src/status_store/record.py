@@ -52,7 +52,7 @@ _OUT_OF_RETENTION = Problem(
 
 
 def _of_an_address(event: AnyEvent) -> bool:
-    return isinstance(event.data, Erased) and event.subject.startswith("recipient/")
+    return event.subject.startswith("recipient/") and isinstance(event.data, Erased)
 
 
 def _of_a_delivery(event: AnyEvent) -> bool:
@@ -112,8 +112,10 @@ async def _put_issues(work: Work, before: Mapping[str, Message], after: Mapping[
 
 async def _redact(work: Work, new: Mapping[Key, Sequence[AnyEvent]], folded: Mapping[Key, Delivery]) -> None:
     """Write anew what is stored of erased recipients, and of opens after a withdrawal, without what is personal."""
-    await work.erase_subjects([key for key, events in new.items() if any(isinstance(e.data, Erased) for e in events)])
-    await work.erase_terms(erased(new))
+    if any(known.erased for known in folded.values()):
+        now = [key for key, events in new.items() if any(isinstance(e.data, Erased) for e in events)]
+        await work.erase_subjects(now)
+        await work.erase_terms(erased(new))
     if keys := [key for key, known in folded.items() if known.erased or known.withdrawn]:
         stored = await work.histories(keys)
         await work.put_bodies([less for key in keys for each in stored[key] if (less := private(each, folded[key]))])

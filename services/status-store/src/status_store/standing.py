@@ -138,6 +138,10 @@ PRECEDENCE = (
 )
 
 
+# What nearly all deliveries are: none of the other rows applies without a bounce, complaint, rejection or cancellation.
+UNTROUBLED: frozenset[Status] = frozenset({"read", "delivered", "unknown", "deferred", "queued"})
+
+
 class Note(NamedTuple):
     """What an agent is told beside the status; the code is for programs, which may have words of their own."""
 
@@ -187,8 +191,9 @@ def denied(delivery: Delivery) -> dict[UUID, tuple[Denial, Mark]]:
 
 def applying(delivery: Delivery) -> tuple[Row, Mark | None]:
     """The first row of the table that applies, and the fact for which it does."""
+    troubled = delivery.bounced or delivery.complained or delivery.rejected or delivery.cancelled
     for row in PRECEDENCE:
-        if fact := row.deciding(delivery):
+        if (troubled or row.status in UNTROUBLED) and (fact := row.deciding(delivery)):
             return row, fact
     return row, None
 
