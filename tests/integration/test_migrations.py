@@ -32,6 +32,7 @@ SLOW = {
 }
 
 LOCKS = "SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database WHERE datname = current_database()"
+MIGRATING = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"  # as SLOW does
 
 
 @pytest.fixture
@@ -164,10 +165,10 @@ async def test_who_waited_for_one_that_failed_does_it(database: str, package: Pa
     package.write(SLOW)
     starts = [asyncio.create_task(start(database, package)) for _ in range(2)]
 
-    async def one_waits() -> bool:
-        return await waiting(look, "advisory") == 1
+    async def one_migrates_and_one_waits() -> bool:
+        return bool(await look.fetch(MIGRATING)) and await waiting(look, "advisory") == 1
 
-    await eventually(one_waits)
+    await eventually(one_migrates_and_one_waits)
     (holder,) = await look.fetch(f"{LOCKS} AND locktype = 'advisory' AND granted")
     await look.execute("SELECT pg_terminate_backend($1)", holder["pid"])
     await look.execute("INSERT INTO gate VALUES (true)")
