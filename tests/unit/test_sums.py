@@ -25,9 +25,9 @@ def samples(opens: float, held: float) -> list[Sample]:
 
 
 def shown(sums: Sums) -> dict[str, float]:
-    registry = CollectorRegistry()
-    registry.register(sums)
-    families = text_string_to_metric_families(generate_latest(registry).decode())
+    known = CollectorRegistry()
+    known.register(sums)
+    families = text_string_to_metric_families(generate_latest(known).decode())
     return {f"{each.name}{each.labels or ''}": each.value for family in families for each in family.samples}
 
 
