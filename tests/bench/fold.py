@@ -87,7 +87,8 @@ async def ours(database: Database, processes: int, url: str) -> AsyncIterator[Wo
         ports = []
         for _ in range(processes):
             port = free_port()
-            await stack.enter_async_context(service(database, url, ADMIN_PORT=str(port)))
+            at_once = "2" if processes == 1 else "1"  # as docs/settings.md has it
+            await stack.enter_async_context(service(database, url, ADMIN_PORT=str(port), BATCHES_AT_ONCE=at_once))
             ports.append(port)
         yield partial(_through_the_queue, url, frames, ports, sum(map(len, phases)))
     with Raw(url) as raw:

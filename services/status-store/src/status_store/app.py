@@ -94,7 +94,7 @@ async def service(settings: StatusStoreSettings, checks: Checks) -> AsyncIterato
                 partial(record, store),
                 publisher,
                 most=settings.batch,
-                at_once=2,  # one is folded while the database works at the other
+                at_once=settings.batches_at_once,  # one is folded while the database works at another
                 transient=(*postgres.TRANSIENT, OutOfMonths),
             ) as events,
             consuming(

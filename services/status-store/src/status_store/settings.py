@@ -20,6 +20,9 @@ class StatusStoreSettings(ApiSettings, DatabaseSettings):
     admin_port: Port = 9104
     api_port: Port = 8104
     batch: Annotated[int, Field(ge=1, le=1000, description="AMQP messages in one transaction")] = 100
+    batches_at_once: Annotated[
+        int, Field(ge=1, le=16, description="transactions side by side; 1 where several processes share the cores")
+    ] = 2
     retention_months: Annotated[int, Field(ge=1, le=120, description="whole months that messages are kept")] = 13
     view_minutes: Annotated[int, Field(ge=15, le=1440, description="how long a badge's view token is good")] = 480
     sender_url: OptionalUrl = Field(
