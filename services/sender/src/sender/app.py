@@ -44,7 +44,7 @@ from tracepost.partitions import OutOfMonths
 from tracepost.runner import Checks, Unavailable, background
 
 SIGNED_AT_ONCE = 32  # the first of them waits for the last
-REQUESTS_AT_ONCE = 16  # they may be large, and three times as many are held
+REQUESTS_AT_ONCE = 32  # they may be large, and twice as many are held
 
 
 @asynccontextmanager
@@ -101,7 +101,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             *control.routes(Control(pool), keys, arrived.set),
         )
         consume = partial(consuming, amqp, publisher=publisher, transient=(*postgres.TRANSIENT, OutOfMonths))
-        requests = partial(consume, most=REQUESTS_AT_ONCE, at_once=2)
+        requests = partial(consume, most=REQUESTS_AT_ONCE)
         async with (
             background(housekeeping.keep_house(pool, settings.retention_months)),
             background(outbox.drain(queue, publisher, recorded)),
@@ -110,9 +110,7 @@ async def service(settings: SenderSettings, checks: Checks) -> AsyncIterator[Non
             deliver.sending(desk),
             consume(topology.SENDER_EVENTS, EVENTS, learn) as events,
             requests(topology.SENDER_BULK, intake.codec("bulk", apps), take) as bulk,
-            consume(
-                topology.SENDER_NORMAL, intake.codec("normal", apps), take, most=REQUESTS_AT_ONCE, at_once=2
-            ) as normal,
+            requests(topology.SENDER_NORMAL, intake.codec("normal", apps), take) as normal,
         ):
             checks["database"] = postgres.check(pool)
             for part in (publisher.session, events, bulk, normal):
