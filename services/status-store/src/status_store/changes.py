@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import structlog
 from aio_pika import Message
@@ -60,13 +61,16 @@ def told(change: Change, time: datetime) -> bytes:
     id_ = derived_text(change.message_id, change.version)
     return (
         f'{{"specversion":"1.0","id":"{id_}","source":"/tracepost/status-store","type":"tracepost.status-changed.v1",'
-        f'"subject":"{change.message_id}","time":{_json(time)},"datacontenttype":"application/json",'
+        f'"subject":"{change.message_id}","time":{_moment(time)},"datacontenttype":"application/json",'
         f'"data":{{"status":"{change.status}","version":{change.version},{names}"rollup":{change.rollup}}}}}'
     ).encode()
 
 
 def _json(value: str | datetime) -> str:
     return to_json(value).decode()
+
+
+_moment = lru_cache(1)(_json)  # what is published together has one time
 
 
 async def _publish(publisher: Publisher, status: str, line: Sequence[bytes]) -> None:
