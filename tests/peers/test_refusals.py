@@ -17,8 +17,6 @@ from tests.unit.samples import body
 pytestmark = [pytest.mark.peers, pytest.mark.asyncio(loop_scope="session")]
 
 RETURNED = {case.name: case for case in CASES if len(case.recipients) == 1 and not case.notify}
-# By whose Original-Recipient a report about where it was forwarded to is one about ours.
-NAMES_THE_ORIGINAL = {"postfix"}
 UNKNOWN = {
     "postfix": "<missing@home.example>: Recipient address rejected: User unknown in virtual mailbox table",
     "exim": "Unrouteable address",
@@ -73,7 +71,7 @@ async def test_what_is_taken_and_then_returned(site: Site, sent: Mapping[str, st
     assert truth.enhanced in (None, told.get("enhanced_code"))
     if refusal := REFUSALS.get(truth.recipient.partition("@")[0]) if truth.smtp else None:
         assert refusal.reply.split(" ", 2)[2] in told["diagnostic"]
-    forwarded = truth.recipient != case.recipients[0] and site.name not in NAMES_THE_ORIGINAL
+    forwarded = truth.recipient != case.recipients[0]
     assert told.get("forwarded_to") == (truth.recipient if forwarded else None)
     await site.reaches(sent[name], _status(told["category"], forwarded=forwarded))
 

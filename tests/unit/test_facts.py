@@ -88,8 +88,9 @@ def test_the_recipient_is_ours_however_it_is_spelt(spelling: str) -> None:
     assert only(about(replace(FAILED, final_recipient=spelling))).forwarded_to is None
 
 
-def test_the_recipient_is_ours_if_it_was_rewritten_on_the_way_but_still_stands_there() -> None:
-    data = only(about(replace(FAILED, final_recipient="ann@internal.example.org", original_recipient=OURS)))
+@pytest.mark.parametrize("last", ["ann@internal.example.org", "a.smith@Example.ORG"])
+def test_the_recipient_is_ours_if_it_was_rewritten_within_its_domain_and_still_stands_there(last: str) -> None:
+    data = only(about(replace(FAILED, final_recipient=last, original_recipient=OURS)))
     assert (data.bounce_class, data.certainty, data.forwarded_to) == ("hard", "exact", None)
 
 
@@ -101,7 +102,8 @@ def test_a_report_that_names_nobody_is_about_ours() -> None:
 # dead forwards
 
 
-@pytest.mark.parametrize("original", [None, OTHER])
+# Postfix and others name ours as well, in the second case.
+@pytest.mark.parametrize("original", [None, OURS, OTHER])
 def test_a_failure_for_another_recipient_is_a_dead_forward(original: str | None) -> None:
     data = only(about(replace(FAILED, final_recipient=OTHER, original_recipient=original)))
     assert isinstance(data, Bounced)
@@ -114,9 +116,15 @@ def test_a_dead_forward_whose_end_is_not_named_is_one_all_the_same() -> None:
     assert (data.certainty, data.forwarded_to) == ("candidate", "unknown")
 
 
+@pytest.mark.parametrize("last", ["ann@badexample.org", "ann@org.example", "ann@forward.example"])
+def test_a_domain_that_only_looks_alike_is_another(last: str) -> None:
+    assert only(about(replace(FAILED, final_recipient=last, original_recipient=OURS))).forwarded_to == last
+
+
+@pytest.mark.parametrize("original", [None, OURS])
 @pytest.mark.parametrize("action", ["delayed", "delivered", "relayed", "expanded"])
-def test_what_else_happens_to_another_recipient_says_nothing_of_ours(action: Any) -> None:
-    assert told(about(replace(FAILED, action=action, final_recipient=OTHER))) == []
+def test_what_else_happens_to_another_recipient_says_nothing_of_ours(action: Any, original: str | None) -> None:
+    assert told(about(replace(FAILED, action=action, final_recipient=OTHER, original_recipient=original))) == []
 
 
 def test_every_recipient_of_a_report_counts() -> None:

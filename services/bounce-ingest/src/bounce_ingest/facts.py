@@ -77,8 +77,7 @@ def facts(report: Report, claim: Claim, keyring: Keyring, mail: bytes) -> list[A
 
 
 def _recipient(report: RecipientReport, claim: Claim, keyring: Keyring) -> Data | None:
-    named = [address for address in (report.original_recipient, report.final_recipient) if address]
-    if named and not any(keyring.names(claim, address) for address in named):
+    if _is_of_another(report, claim, keyring):
         return _dead_forward(report) if report.action == "failed" else None
     match report.action:
         case "failed":
@@ -93,6 +92,20 @@ def _recipient(report: RecipientReport, claim: Claim, keyring: Keyring) -> Data 
                 remote_mta=report.remote_mta,
                 origin="dsn",
             )
+
+
+def _is_of_another(report: RecipientReport, claim: Claim, keyring: Keyring) -> bool:
+    """It names others alone; or ours, and an address of another domain as the one that had it last: a forward's."""
+    named = [address for address in (report.original_recipient, report.final_recipient) if address]
+    ours = next((address for address in named if keyring.names(claim, address)), None)
+    return bool(named) and (ours is None or not _is_one_domain(ours, named[-1]))
+
+
+def _is_one_domain(one: str, other: str) -> bool:
+    """The same, or one within the other, as where a host of its own has the mailboxes."""
+    domains = [address.rpartition("@")[2].lower() for address in (one, other)]
+    short, long = sorted(domains, key=len)
+    return f".{long}".endswith(f".{short}")
 
 
 def _opened(report: DispositionReport, claim: Claim, keyring: Keyring) -> Opened | None:
