@@ -107,7 +107,7 @@ IO = {
     *("subprocess", "threading", "http", "urllib.request", "ftplib", "imaplib", "poplib", "smtplib", "sqlite3"),
     *("fileinput", "glob", "io", "logging", "mmap", "os", "pathlib", "shutil", "sys", "tempfile"),
     *("aio_pika", "aiohttp", "aiormq", "aiosmtpd", "aiosmtplib", "asyncpg", "dns", "prometheus_client"),
-    *("pydantic_settings", "structlog", "typer"),
+    *("structlog", "typer"),
 }
 IO_FUNCTIONS = {"open", "input", "print", "breakpoint"}
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}

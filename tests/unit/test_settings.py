@@ -53,12 +53,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Set:
 
 def explained(kind: type[Settings] = ExampleSettings) -> str:
     with pytest.raises(ValidationError) as raised:
-        kind()
+        kind.read()
     return explain(raised.value, kind.service)
 
 
 def read() -> ExampleSettings:
-    return ExampleSettings()
+    return ExampleSettings.read()
 
 
 def test_what_is_not_set_has_its_default(environment: Set) -> None:
@@ -85,7 +85,7 @@ def test_a_variable_without_our_prefix_does_not_count(environment: Set, monkeypa
 
 def test_what_a_test_hands_in_comes_first(environment: Set) -> None:
     environment(HOST="192.0.2.1", ADMIN_PORT="x")
-    assert ExampleSettings(host="::1", admin_port=0).host == "::1"
+    assert ExampleSettings.read(host="::1", admin_port=0).host == "::1"
 
 
 def test_a_file_may_hold_the_value(environment: Set, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def required(environment: Set) -> None:
 @pytest.mark.parametrize("kind", [SenderSettings, PixelSettings, BounceIngestSettings, StatusStoreSettings])
 def test_every_service_starts_with_what_is_required(environment: Set, kind: type[Settings]) -> None:
     required(environment)
-    made = kind()
+    made = kind.read()
     assert "secret" not in printable(made)
     assert made.admin_port in {9101, 9102, 9103, 9104}
 
@@ -235,7 +235,7 @@ def test_every_service_starts_with_what_is_required(environment: Set, kind: type
 def test_waits_between_attempts_are_a_list(environment: Set) -> None:
     required(environment)
     environment(SENDER_RETRY_MINUTES="0.5,2, 10")
-    assert SenderSettings().retry_minutes == (0.5, 2, 10)
+    assert SenderSettings.read().retry_minutes == (0.5, 2, 10)
 
 
 @pytest.mark.parametrize("minutes", ["", "0", "1,-1", ",", "soon", "nan"])
@@ -263,15 +263,15 @@ def test_an_endless_wait_is_refused(environment: Set) -> None:
 
 
 def test_trusted_proxies_are_a_list_of_networks(environment: Set) -> None:
-    assert PixelSettings().trusted_proxies == ()
+    assert PixelSettings.read().trusted_proxies == ()
     environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8,fd00::/8,192.0.2.1")
     expected = tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.0.2.1/32")))
-    assert PixelSettings().trusted_proxies == expected
+    assert PixelSettings.read().trusted_proxies == expected
 
 
 def test_a_list_may_have_spaces(environment: Set) -> None:
     environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.0/24")
-    assert len(PixelSettings().trusted_proxies) == 2
+    assert len(PixelSettings.read().trusted_proxies) == 2
 
 
 def test_a_parser_has_room_for_what_it_reads(environment: Set) -> None:
@@ -281,7 +281,7 @@ def test_a_parser_has_room_for_what_it_reads(environment: Set) -> None:
         "Value error, PARSE_MEMORY is 536870912: for PARSE_BYTES set it to 1140850688 or more"
     )
     environment(PARSE_MEMORY="1140850688")
-    assert BounceIngestSettings().limits() == Limits(seconds=10.0, memory=1140850688, read=32 * 1024 * 1024)
+    assert BounceIngestSettings.read().limits() == Limits(seconds=10.0, memory=1140850688, read=32 * 1024 * 1024)
 
 
 def test_parsing_needs_at_least_one_parser(environment: Set) -> None:
@@ -297,7 +297,7 @@ def test_the_keys_of_webhooks_are_read_from_files_too(environment: Set, tmp_path
     required(environment)
     (tmp_path / "keys").write_text("an old key, a new key\n")
     environment(WEBHOOK_MAILGUN_KEYS_FILE=str(tmp_path / "keys"), WEBHOOK_AMAZON_SES_TOPICS=f"{TOPIC},{TOPIC}-2")
-    made = BounceIngestSettings()
+    made = BounceIngestSettings.read()
     assert [each.get_secret_value() for each in made.webhook_mailgun_keys] == ["an old key", "a new key"]
     assert made.webhook_amazon_ses_topics == (TOPIC, f"{TOPIC}-2")
     assert "key" not in printable(made).partition("WEBHOOK_MAILGUN_KEYS=")[2].partition("\n")[0]
@@ -330,7 +330,7 @@ def test_a_certificate_needs_its_key(environment: Set) -> None:
 def test_workers_share_the_limits_of_mail_and_listen_on_ports_that_are_numbers(environment: Set) -> None:
     required(environment)
     environment(BOUNCE_INGEST_WORKERS="4", MOST_CONNECTIONS="100", PARSERS="2", LMTP_PORT="8124")
-    settings = BounceIngestSettings()
+    settings = BounceIngestSettings.read()
     assert settings.ports() == [("127.0.0.1", 8103), ("127.0.0.1", 2525), ("127.0.0.1", 8124)]
     told = settings.of_worker(3, [5, 6, 7], 8)
     names = ("WORKER", "WORKERS", "LISTEN_FDS", "PARENT_FD", "MOST_CONNECTIONS", "PARSERS")
@@ -343,7 +343,7 @@ def test_the_relays_ranges_are_read_from_a_file_at_the_start(environment: Set, t
     file = tmp_path / "egress-ip-ranges.csv"
     file.write_text("172.224.224.0/27,GB,GB-EN,London,\n")
     environment(PIXEL_RELAY_RANGES=str(file))
-    assert ip_address("172.224.224.1") in PixelSettings().relay
+    assert ip_address("172.224.224.1") in PixelSettings.read().relay
     file.write_text("172.224.224.0/27,GB\nLondon\n")
     assert f"RELAY_RANGES: {file}: line 2: 'London'" in explained(PixelSettings)
     file.unlink()
@@ -354,7 +354,7 @@ def test_workers_share_a_port_and_a_limit(environment: Set) -> None:
     environment(PIXEL_WORKERS="4", PIXEL_PORT="0")
     assert "PORT is 0" in explained(PixelSettings)
     environment(PIXEL_PORT="8102")
-    told = PixelSettings().of_worker(0, [7], 8)
+    told = PixelSettings.read().of_worker(0, [7], 8)
     assert {name: told[f"TRACEPOST_PIXEL_{name}"] for name in ("WORKERS", "LISTEN_FD", "OPENS_A_MINUTE")} == {
         "WORKERS": "1",
         "LISTEN_FD": "7",
@@ -364,7 +364,7 @@ def test_workers_share_a_port_and_a_limit(environment: Set) -> None:
 
 def test_origins_are_written_as_browsers_send_them(environment: Set) -> None:
     environment(DATABASE_URL=DATABASE, CORS_ORIGINS="https://desk.example.org, http://127.0.0.1:8080")
-    assert StatusStoreSettings().cors_origins == ("https://desk.example.org", "http://127.0.0.1:8080")
+    assert StatusStoreSettings.read().cors_origins == ("https://desk.example.org", "http://127.0.0.1:8080")
     for wrong in ("desk.example.org", "https://desk.example.org/", "https://desk.example.org/page"):
         environment(CORS_ORIGINS=wrong)
         assert f"{wrong} is no origin" in explained(StatusStoreSettings)
@@ -378,7 +378,7 @@ def test_a_view_token_lives_a_quarter_of_an_hour_to_a_day(environment: Set, minu
 
 def test_mail_goes_to_the_local_server_where_nothing_is_said(environment: Set) -> None:
     required(environment)
-    found = SenderSettings()
+    found = SenderSettings.read()
     assert [str(each) for each in found.relays] == ["smtp://127.0.0.1:25"]
     assert found.us().is_at(["127.0.0.1"])
     assert found.us().is_at(["::1"])
@@ -393,12 +393,12 @@ def test_relays_and_routes_are_printed_as_they_are_written(environment: Set, tmp
         SENDER_RELAY_LOGINS_FILE=str(tmp_path / "logins"),
         SENDER_NAME_SERVERS="192.0.2.53",
     )
-    told = printable(SenderSettings()).splitlines()
+    told = printable(SenderSettings.read()).splitlines()
     assert "TRACEPOST_SENDER_RELAYS=smtps://mail.example.org:465,smtp+starttls://b.example:26" in told
     assert "TRACEPOST_SENDER_ROUTES=example.com=mx,example.net=smtp://[::1]:25" in told
     assert "TRACEPOST_SENDER_NAME_SERVERS=192.0.2.53:53" in told
     assert "TRACEPOST_SENDER_RELAY_LOGINS=**********" in told
-    found = SenderSettings().routing().default
+    found = SenderSettings.read().routing().default
     assert found is not None
     assert [hop.login and hop.login.password for hop in found.hops] == ["secret", None]
 

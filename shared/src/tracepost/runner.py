@@ -103,7 +103,7 @@ def run(
 def configured(settings_type: type[AnySettings]) -> AnySettings | None:
     """The settings as the environment gives them; None after it was printed what is wrong with them."""
     try:
-        return settings_type()
+        return settings_type.read()
     except (ValidationError, ValueError, OSError) as error:
         told = explain(error, settings_type.service) if isinstance(error, ValidationError) else str(error)
         print(told, file=sys.stderr)  # noqa: T201 - there is no logger without settings

@@ -6,11 +6,9 @@ import base64
 import binascii
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from yarl import URL
 
 from tracepost import keys
@@ -39,8 +37,10 @@ def _origins(told: tuple[str, ...]) -> tuple[str, ...]:
 Origins = Annotated[tuple[str, ...], BeforeValidator(parts), AfterValidator(_origins)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What every service is told; each service adds its own. Read once, at start."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
 
     service: ClassVar[str]
 
@@ -53,6 +53,15 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     publish_timeout: Seconds = 30.0
     drain_timeout: Seconds = 25.0
+
+    @classmethod
+    def read(cls, **given: Any) -> Self:
+        """What is `given`, else what the environment says; ValidationError, or OSError for a file that cannot be read.
+
+        In names of our own: pydantic-settings takes 4 MB, and we would use none of its sources.
+        """
+        found = {name: told(name, cls.service) for name in cls.model_fields}
+        return cls.model_validate({name: value for name, value in found.items() if value is not None} | given)
 
     def keyring(self) -> Keyring:
         """The root keys; ValueError tells how to write them."""
@@ -86,13 +95,6 @@ class Settings(BaseSettings):
         """Refuse keys that cannot be used when the settings are read, not when the first token is signed."""
         self.keyring()
 
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment alone, and what a test hands in."""
-        return init_settings, _Environment(settings_cls)
-
 
 class DatabaseSettings(Settings):
     """Settings of a service with a database."""
@@ -124,16 +126,6 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-class _Environment(PydanticBaseSettingsSource):
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        service: str = self.settings_cls.service  # type: ignore[attr-defined]  # always our Settings
-        return told(field_name, service), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
 
 
 def _checked_url(secret: SecretStr) -> SecretStr:
