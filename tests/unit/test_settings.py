@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import string
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from bounce_ingest.parsers.values import Limits
 from bounce_ingest.settings import BounceIngestSettings
@@ -19,6 +23,9 @@ from pixel.settings import PixelSettings
 from sender.settings import SenderSettings
 from status_store.settings import StatusStoreSettings
 from tests.unit.samples import MESSAGE
+from tracepost import runner
+from tracepost.client.settings import DEFAULTS
+from tracepost.environment import prefix_of, unknown
 from tracepost.settings import Port, SecretUrl, Settings, explain, printable
 
 ROOT_KEY = base64.b64encode(b"secret root key".ljust(32, b"-")).decode()
@@ -446,3 +453,81 @@ def test_a_key_may_say_since_when_it_signs(environment: Set) -> None:
 def test_a_date_that_is_none_is_explained(environment: Set, date: str) -> None:
     environment(TOKEN_KEYS=f"1@{date}:{ROOT_KEY}")
     assert "1@2026-07-01:<…> says since when it signs" in explained()
+
+
+SERVICES = (SenderSettings, PixelSettings, BounceIngestSettings, StatusStoreSettings)
+# What clients, the command line, tests and the files of deploy/ read: names that no service has a setting for.
+OTHERS = {*DEFAULTS, "amqp_management_url", "postgres_url", "corpus", "crash", "crash_log", "dkim_folder", "version"}
+NAMES = ("host", "database_url", "ca_file", "api_keys")
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("TRACEPOST_TWO_WORDS_HOSTT", "TRACEPOST_TWO_WORDS_HOSTT names no setting; is TRACEPOST_TWO_WORDS_HOST meant?"),
+        ("TRACEPOST_TWO_WORDS_host", "TRACEPOST_TWO_WORDS_host names no setting; is TRACEPOST_TWO_WORDS_HOST meant?"),
+        ("TRACEPOST_TWO_WORDS_API_KEY_FILE", "is TRACEPOST_TWO_WORDS_API_KEYS_FILE meant?"),
+        ("TRACEPOST_TWO_WORDS_CAA_FILE", "is TRACEPOST_TWO_WORDS_CA_FILE meant?"),
+        ("TRACEPOST_TWO_WORDS_ZZZ", "TRACEPOST_TWO_WORDS_ZZZ names no setting"),
+        ("TRACEPOST_TWO_WORDS_", "TRACEPOST_TWO_WORDS_ names no setting"),
+        ("TRACEPOST_TWO_WORDS_HOST", ""),
+        ("TRACEPOST_TWO_WORDS_HOST_FILE", ""),
+        ("TRACEPOST_TWO_WORDS_CA_FILE", ""),
+        ("TRACEPOST_TWO_WORDS_CA_FILE_FILE", ""),
+        ("TRACEPOST_HOSTT", ""),
+        ("TRACEPOST_SENDER_HOSTT", ""),
+        ("tracepost_two_words_hostt", ""),
+        ("TWO_WORDS_HOSTT", ""),
+    ],
+)
+def test_a_variable_of_the_service_that_names_no_setting_is_told(variable: str, words: str) -> None:
+    told = unknown([variable], "two-words", NAMES)
+    assert len(told) == bool(words)
+    assert all(each.endswith(words) for each in told)
+
+
+@given(st.sets(st.text(string.ascii_uppercase + "_", max_size=12)))
+def test_each_variable_is_told_unless_it_names_a_setting(names: set[str]) -> None:
+    known = {f"{name.upper()}{ending}" for name in NAMES for ending in ("", "_FILE")}
+    told = unknown((prefix_of("two-words") + name for name in {*names, *known}), "two-words", NAMES)
+    assert [each.split()[0] for each in told] == sorted(prefix_of("two-words") + name for name in names - known)
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_no_name_that_any_part_knows_is_told(kind: type[Settings]) -> None:
+    fields = {f"TRACEPOST_{name.upper()}" for each in SERVICES for name in each.model_fields}
+    own = {f"{prefix_of(each.service)}{name.upper()}" for each in SERVICES for name in each.model_fields}
+    names = fields | own | {f"TRACEPOST_{name.upper()}" for name in OTHERS}
+    assert unknown([*names, *(f"{name}_FILE" for name in names)], kind.service, kind.model_fields) == []
+
+
+def checked(*argv: str) -> int:
+    """What the runner answers without starting anything."""
+    return runner.run(ExampleSettings, lambda *_: pytest.fail("it is not to start"), list(argv))
+
+
+def test_unknown_variables_are_told_when_the_settings_are_checked(
+    environment: Set, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked("--check-config") == os.EX_OK
+    assert capsys.readouterr() == ("", "")
+    environment(TWO_WORDS_DRAIN_TIMEOT="secret", SENDER_URL="http://sender.example")
+    told = "TRACEPOST_TWO_WORDS_DRAIN_TIMEOT names no setting; is TRACEPOST_TWO_WORDS_DRAIN_TIMEOUT meant?\n"
+    assert checked("--check-config") == os.EX_OK
+    assert capsys.readouterr() == ("", told)
+    environment(PUBLISH_TIMEOUT="0")
+    assert checked() == os.EX_CONFIG
+    assert capsys.readouterr().err.endswith(f"PUBLISH_TIMEOUT: Input should be greater than 0\n{told}")
+
+
+async def test_unknown_variables_are_told_once_at_the_start(environment: Set) -> None:
+    environment(TWO_WORDS_HOSTT="secret", TWO_WORDS_LOG_LEVLE="secret")
+    with capture_logs() as logs:
+        async with runner.admin_port(ExampleSettings.read(admin_port=0), {}):
+            pass
+    [warned] = [each for each in logs if each["log_level"] == "warning"]
+    assert [each.split()[0] for each in warned["variables"]] == [
+        "TRACEPOST_TWO_WORDS_HOSTT",
+        "TRACEPOST_TWO_WORDS_LOG_LEVLE",
+    ]
+    assert "secret" not in str(warned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -11,8 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from yarl import URL
 
-from tracepost import keys
-from tracepost.environment import PREFIX, told
+from tracepost import environment, keys
+from tracepost.environment import prefix_of, told
 from tracepost.keys import Keys
 from tracepost.tokens import Keyring
 
@@ -62,6 +63,11 @@ class Settings(BaseModel):
         """
         found = {name: told(name, cls.service) for name in cls.model_fields}
         return cls.model_validate({name: value for name, value in found.items() if value is not None} | given)
+
+    @classmethod
+    def unknown(cls) -> list[str]:
+        """The variables of this service that name no setting of it, in words."""
+        return environment.unknown(os.environ, cls.service, cls.model_fields)
 
     def keyring(self) -> Keyring:
         """The root keys; ValueError tells how to write them."""
@@ -137,16 +143,16 @@ def _checked_url(secret: SecretStr) -> SecretStr:
 
 def explain(error: ValidationError, service: str) -> str:
     """The faults as lines for a person, each with the variable to set."""
-    own = PREFIX + service.replace("-", "_").upper()
-    lines = [f"{own}_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors() if each["loc"]]
+    own = prefix_of(service)
+    lines = [f"{own}{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors() if each["loc"]]
     rest = [each["msg"] for each in error.errors() if not each["loc"]]
     return "\n".join(lines + rest)
 
 
 def printable(settings: Settings) -> str:
     """The settings as lines of NAME=value, secrets masked; what is not set is left out."""
-    own = PREFIX + settings.service.replace("-", "_").upper()
-    return "\n".join(f"{own}_{name.upper()}={_text(value)}" for name, value in settings if value is not None)
+    own = prefix_of(settings.service)
+    return "\n".join(f"{own}{name.upper()}={_text(value)}" for name, value in settings if value is not None)
 
 
 def _text(value: object) -> str:
