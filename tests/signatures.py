@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from local_stack import binaries
 from tests.conftest import ROOT
-from tracepost.dkim_keys import Key
+from tracepost.dkim_private import Key
 
 RSA = Key("example.org", "rsa", generate_private_key(65537, 2048))
 ED25519 = Key("example.org", "ed", Ed25519PrivateKey.generate())

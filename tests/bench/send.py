@@ -21,7 +21,7 @@ from tests.bench.raw_amqp import Raw
 from tests.bench.sender import FOLDER, HTML, SEEN, TEXT, frame, sample, seeing, sender, until
 from tests.conftest import ROOT
 from tests.signatures import key_files
-from tracepost.dkim_keys import Key
+from tracepost.dkim_private import Key
 from tracepost.requests import SendRequest
 
 NAME = "send"

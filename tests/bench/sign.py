@@ -16,7 +16,7 @@ from tests.bench.compose import LINKS, sample
 from tests.bench.harness import Bench, Ratio, Work, Wrong
 from tests.signatures import ED25519, RSA, by_dkimpy
 from tests.unit.samples import NOON
-from tracepost.dkim_keys import Key
+from tracepost.dkim_private import Key
 
 NAME = "sign"
 CHECKED = 5

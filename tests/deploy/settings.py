@@ -32,7 +32,7 @@ def read(kind: type[Settings], environment: Mapping[str, str], monkeypatch: pyte
         if name.startswith(PREFIX):
             monkeypatch.setenv(name, value)
     assert strange(environment) == set()
-    return kind()
+    return kind.read()
 
 
 def strange(names: Iterable[str]) -> set[str]:

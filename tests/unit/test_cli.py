@@ -17,7 +17,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from tests.unit.samples import KEYRING
-from tracepost import dkim_keys
+from tracepost import dkim_keys, dkim_private
 from tracepost.cli import csv_pieces, keys
 from tracepost.cli.app import app
 from tracepost.cli.ending import code_of, finished
@@ -171,7 +171,7 @@ def test_dkim_keys_are_written_for_their_owner_alone_and_the_records_are_those_o
     for file, made in zip(files, told["keys"], strict=True):
         path = Path(file.path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        key = dkim_keys.Key(file.domain, file.selector, dkim_keys.private(path.read_bytes()))
+        key = dkim_private.Key(file.domain, file.selector, dkim_private.private(path.read_bytes()))
         assert (key.algorithm, key.record) == (made["algorithm"], made["record"])
         assert made["name"] == f"s1-{key.algorithm}._domainkey.example.org"
     before = Path(files[0].path).read_bytes()

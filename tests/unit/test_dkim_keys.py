@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from sender.settings import SenderSettings
 from tests.signatures import ED25519, RSA
-from tracepost.dkim_keys import Key, KeyFile, of_sender, private, read
+from tracepost.dkim_keys import KeyFile, of_sender, read
+from tracepost.dkim_private import Key, private
 
 JULY = datetime(2026, 7, 1, tzinfo=UTC)
 

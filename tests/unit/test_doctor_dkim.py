@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from tests.signatures import ED25519, RSA
-from tracepost.dkim_keys import Key
+from tracepost.dkim_private import Key
 from tracepost.doctor import dkim
 from tracepost.doctor.findings import Finding
 

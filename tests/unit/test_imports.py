@@ -68,7 +68,8 @@ PURE = {
     ),
     *("tracepost.events", "tracepost.requests", "tracepost.problems", "tracepost.addresses", "tracepost.tokens"),
     *("tracepost.headers", "tracepost.attachments", "tracepost.wholemail", "tracepost.pixels"),
-    *("tracepost.dkim_keys", "tracepost.doctor.findings", "tracepost.doctor.publishing", "tracepost.doctor.domains"),
+    *("tracepost.dkim_keys", "tracepost.dkim_private"),
+    *("tracepost.doctor.findings", "tracepost.doctor.publishing", "tracepost.doctor.domains"),
     *("tracepost.doctor.spf", "tracepost.doctor.spf_terms", "tracepost.doctor.dkim", "tracepost.doctor.dmarc"),
     *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
     "tracepost.limit",
@@ -107,7 +108,7 @@ IO = {
     *("subprocess", "threading", "http", "urllib.request", "ftplib", "imaplib", "poplib", "smtplib", "sqlite3"),
     *("fileinput", "glob", "io", "logging", "mmap", "os", "pathlib", "shutil", "sys", "tempfile"),
     *("aio_pika", "aiohttp", "aiormq", "aiosmtpd", "aiosmtplib", "asyncpg", "dns", "prometheus_client"),
-    *("pydantic_settings", "structlog", "typer"),
+    *("structlog", "typer"),
 }
 IO_FUNCTIONS = {"open", "input", "print", "breakpoint"}
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import string
 from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
@@ -11,7 +12,10 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
 from bounce_ingest.parsers.values import Limits
 from bounce_ingest.settings import BounceIngestSettings
@@ -19,6 +23,9 @@ from pixel.settings import PixelSettings
 from sender.settings import SenderSettings
 from status_store.settings import StatusStoreSettings
 from tests.unit.samples import MESSAGE
+from tracepost import runner
+from tracepost.client.settings import DEFAULTS
+from tracepost.environment import prefix_of, unknown
 from tracepost.settings import Port, SecretUrl, Settings, explain, printable
 
 ROOT_KEY = base64.b64encode(b"secret root key".ljust(32, b"-")).decode()
@@ -53,12 +60,12 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Set:
 
 def explained(kind: type[Settings] = ExampleSettings) -> str:
     with pytest.raises(ValidationError) as raised:
-        kind()
+        kind.read()
     return explain(raised.value, kind.service)
 
 
 def read() -> ExampleSettings:
-    return ExampleSettings()
+    return ExampleSettings.read()
 
 
 def test_what_is_not_set_has_its_default(environment: Set) -> None:
@@ -85,7 +92,7 @@ def test_a_variable_without_our_prefix_does_not_count(environment: Set, monkeypa
 
 def test_what_a_test_hands_in_comes_first(environment: Set) -> None:
     environment(HOST="192.0.2.1", ADMIN_PORT="x")
-    assert ExampleSettings(host="::1", admin_port=0).host == "::1"
+    assert ExampleSettings.read(host="::1", admin_port=0).host == "::1"
 
 
 def test_a_file_may_hold_the_value(environment: Set, tmp_path: Path) -> None:
@@ -227,7 +234,7 @@ def required(environment: Set) -> None:
 @pytest.mark.parametrize("kind", [SenderSettings, PixelSettings, BounceIngestSettings, StatusStoreSettings])
 def test_every_service_starts_with_what_is_required(environment: Set, kind: type[Settings]) -> None:
     required(environment)
-    made = kind()
+    made = kind.read()
     assert "secret" not in printable(made)
     assert made.admin_port in {9101, 9102, 9103, 9104}
 
@@ -235,7 +242,7 @@ def test_every_service_starts_with_what_is_required(environment: Set, kind: type
 def test_waits_between_attempts_are_a_list(environment: Set) -> None:
     required(environment)
     environment(SENDER_RETRY_MINUTES="0.5,2, 10")
-    assert SenderSettings().retry_minutes == (0.5, 2, 10)
+    assert SenderSettings.read().retry_minutes == (0.5, 2, 10)
 
 
 @pytest.mark.parametrize("minutes", ["", "0", "1,-1", ",", "soon", "nan"])
@@ -263,15 +270,15 @@ def test_an_endless_wait_is_refused(environment: Set) -> None:
 
 
 def test_trusted_proxies_are_a_list_of_networks(environment: Set) -> None:
-    assert PixelSettings().trusted_proxies == ()
+    assert PixelSettings.read().trusted_proxies == ()
     environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8,fd00::/8,192.0.2.1")
     expected = tuple(map(ip_network, ("10.0.0.0/8", "fd00::/8", "192.0.2.1/32")))
-    assert PixelSettings().trusted_proxies == expected
+    assert PixelSettings.read().trusted_proxies == expected
 
 
 def test_a_list_may_have_spaces(environment: Set) -> None:
     environment(PIXEL_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.0/24")
-    assert len(PixelSettings().trusted_proxies) == 2
+    assert len(PixelSettings.read().trusted_proxies) == 2
 
 
 def test_a_parser_has_room_for_what_it_reads(environment: Set) -> None:
@@ -281,7 +288,7 @@ def test_a_parser_has_room_for_what_it_reads(environment: Set) -> None:
         "Value error, PARSE_MEMORY is 536870912: for PARSE_BYTES set it to 1140850688 or more"
     )
     environment(PARSE_MEMORY="1140850688")
-    assert BounceIngestSettings().limits() == Limits(seconds=10.0, memory=1140850688, read=32 * 1024 * 1024)
+    assert BounceIngestSettings.read().limits() == Limits(seconds=10.0, memory=1140850688, read=32 * 1024 * 1024)
 
 
 def test_parsing_needs_at_least_one_parser(environment: Set) -> None:
@@ -297,7 +304,7 @@ def test_the_keys_of_webhooks_are_read_from_files_too(environment: Set, tmp_path
     required(environment)
     (tmp_path / "keys").write_text("an old key, a new key\n")
     environment(WEBHOOK_MAILGUN_KEYS_FILE=str(tmp_path / "keys"), WEBHOOK_AMAZON_SES_TOPICS=f"{TOPIC},{TOPIC}-2")
-    made = BounceIngestSettings()
+    made = BounceIngestSettings.read()
     assert [each.get_secret_value() for each in made.webhook_mailgun_keys] == ["an old key", "a new key"]
     assert made.webhook_amazon_ses_topics == (TOPIC, f"{TOPIC}-2")
     assert "key" not in printable(made).partition("WEBHOOK_MAILGUN_KEYS=")[2].partition("\n")[0]
@@ -330,7 +337,7 @@ def test_a_certificate_needs_its_key(environment: Set) -> None:
 def test_workers_share_the_limits_of_mail_and_listen_on_ports_that_are_numbers(environment: Set) -> None:
     required(environment)
     environment(BOUNCE_INGEST_WORKERS="4", MOST_CONNECTIONS="100", PARSERS="2", LMTP_PORT="8124")
-    settings = BounceIngestSettings()
+    settings = BounceIngestSettings.read()
     assert settings.ports() == [("127.0.0.1", 8103), ("127.0.0.1", 2525), ("127.0.0.1", 8124)]
     told = settings.of_worker(3, [5, 6, 7], 8)
     names = ("WORKER", "WORKERS", "LISTEN_FDS", "PARENT_FD", "MOST_CONNECTIONS", "PARSERS")
@@ -343,7 +350,7 @@ def test_the_relays_ranges_are_read_from_a_file_at_the_start(environment: Set, t
     file = tmp_path / "egress-ip-ranges.csv"
     file.write_text("172.224.224.0/27,GB,GB-EN,London,\n")
     environment(PIXEL_RELAY_RANGES=str(file))
-    assert ip_address("172.224.224.1") in PixelSettings().relay
+    assert ip_address("172.224.224.1") in PixelSettings.read().relay
     file.write_text("172.224.224.0/27,GB\nLondon\n")
     assert f"RELAY_RANGES: {file}: line 2: 'London'" in explained(PixelSettings)
     file.unlink()
@@ -354,7 +361,7 @@ def test_workers_share_a_port_and_a_limit(environment: Set) -> None:
     environment(PIXEL_WORKERS="4", PIXEL_PORT="0")
     assert "PORT is 0" in explained(PixelSettings)
     environment(PIXEL_PORT="8102")
-    told = PixelSettings().of_worker(0, [7], 8)
+    told = PixelSettings.read().of_worker(0, [7], 8)
     assert {name: told[f"TRACEPOST_PIXEL_{name}"] for name in ("WORKERS", "LISTEN_FD", "OPENS_A_MINUTE")} == {
         "WORKERS": "1",
         "LISTEN_FD": "7",
@@ -364,7 +371,7 @@ def test_workers_share_a_port_and_a_limit(environment: Set) -> None:
 
 def test_origins_are_written_as_browsers_send_them(environment: Set) -> None:
     environment(DATABASE_URL=DATABASE, CORS_ORIGINS="https://desk.example.org, http://127.0.0.1:8080")
-    assert StatusStoreSettings().cors_origins == ("https://desk.example.org", "http://127.0.0.1:8080")
+    assert StatusStoreSettings.read().cors_origins == ("https://desk.example.org", "http://127.0.0.1:8080")
     for wrong in ("desk.example.org", "https://desk.example.org/", "https://desk.example.org/page"):
         environment(CORS_ORIGINS=wrong)
         assert f"{wrong} is no origin" in explained(StatusStoreSettings)
@@ -378,7 +385,7 @@ def test_a_view_token_lives_a_quarter_of_an_hour_to_a_day(environment: Set, minu
 
 def test_mail_goes_to_the_local_server_where_nothing_is_said(environment: Set) -> None:
     required(environment)
-    found = SenderSettings()
+    found = SenderSettings.read()
     assert [str(each) for each in found.relays] == ["smtp://127.0.0.1:25"]
     assert found.us().is_at(["127.0.0.1"])
     assert found.us().is_at(["::1"])
@@ -393,12 +400,12 @@ def test_relays_and_routes_are_printed_as_they_are_written(environment: Set, tmp
         SENDER_RELAY_LOGINS_FILE=str(tmp_path / "logins"),
         SENDER_NAME_SERVERS="192.0.2.53",
     )
-    told = printable(SenderSettings()).splitlines()
+    told = printable(SenderSettings.read()).splitlines()
     assert "TRACEPOST_SENDER_RELAYS=smtps://mail.example.org:465,smtp+starttls://b.example:26" in told
     assert "TRACEPOST_SENDER_ROUTES=example.com=mx,example.net=smtp://[::1]:25" in told
     assert "TRACEPOST_SENDER_NAME_SERVERS=192.0.2.53:53" in told
     assert "TRACEPOST_SENDER_RELAY_LOGINS=**********" in told
-    found = SenderSettings().routing().default
+    found = SenderSettings.read().routing().default
     assert found is not None
     assert [hop.login and hop.login.password for hop in found.hops] == ["secret", None]
 
@@ -446,3 +453,81 @@ def test_a_key_may_say_since_when_it_signs(environment: Set) -> None:
 def test_a_date_that_is_none_is_explained(environment: Set, date: str) -> None:
     environment(TOKEN_KEYS=f"1@{date}:{ROOT_KEY}")
     assert "1@2026-07-01:<…> says since when it signs" in explained()
+
+
+SERVICES = (SenderSettings, PixelSettings, BounceIngestSettings, StatusStoreSettings)
+# What clients, the command line, tests and the files of deploy/ read: names that no service has a setting for.
+OTHERS = {*DEFAULTS, "amqp_management_url", "postgres_url", "corpus", "crash", "crash_log", "dkim_folder", "version"}
+NAMES = ("host", "database_url", "ca_file", "api_keys")
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("TRACEPOST_TWO_WORDS_HOSTT", "TRACEPOST_TWO_WORDS_HOSTT names no setting; is TRACEPOST_TWO_WORDS_HOST meant?"),
+        ("TRACEPOST_TWO_WORDS_host", "TRACEPOST_TWO_WORDS_host names no setting; is TRACEPOST_TWO_WORDS_HOST meant?"),
+        ("TRACEPOST_TWO_WORDS_API_KEY_FILE", "is TRACEPOST_TWO_WORDS_API_KEYS_FILE meant?"),
+        ("TRACEPOST_TWO_WORDS_CAA_FILE", "is TRACEPOST_TWO_WORDS_CA_FILE meant?"),
+        ("TRACEPOST_TWO_WORDS_ZZZ", "TRACEPOST_TWO_WORDS_ZZZ names no setting"),
+        ("TRACEPOST_TWO_WORDS_", "TRACEPOST_TWO_WORDS_ names no setting"),
+        ("TRACEPOST_TWO_WORDS_HOST", ""),
+        ("TRACEPOST_TWO_WORDS_HOST_FILE", ""),
+        ("TRACEPOST_TWO_WORDS_CA_FILE", ""),
+        ("TRACEPOST_TWO_WORDS_CA_FILE_FILE", ""),
+        ("TRACEPOST_HOSTT", ""),
+        ("TRACEPOST_SENDER_HOSTT", ""),
+        ("tracepost_two_words_hostt", ""),
+        ("TWO_WORDS_HOSTT", ""),
+    ],
+)
+def test_a_variable_of_the_service_that_names_no_setting_is_told(variable: str, words: str) -> None:
+    told = unknown([variable], "two-words", NAMES)
+    assert len(told) == bool(words)
+    assert all(each.endswith(words) for each in told)
+
+
+@given(st.sets(st.text(string.ascii_uppercase + "_", max_size=12)))
+def test_each_variable_is_told_unless_it_names_a_setting(names: set[str]) -> None:
+    known = {f"{name.upper()}{ending}" for name in NAMES for ending in ("", "_FILE")}
+    told = unknown((prefix_of("two-words") + name for name in {*names, *known}), "two-words", NAMES)
+    assert [each.split()[0] for each in told] == sorted(prefix_of("two-words") + name for name in names - known)
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_no_name_that_any_part_knows_is_told(kind: type[Settings]) -> None:
+    fields = {f"TRACEPOST_{name.upper()}" for each in SERVICES for name in each.model_fields}
+    own = {f"{prefix_of(each.service)}{name.upper()}" for each in SERVICES for name in each.model_fields}
+    names = fields | own | {f"TRACEPOST_{name.upper()}" for name in OTHERS}
+    assert unknown([*names, *(f"{name}_FILE" for name in names)], kind.service, kind.model_fields) == []
+
+
+def checked(*argv: str) -> int:
+    """What the runner answers without starting anything."""
+    return runner.run(ExampleSettings, lambda *_: pytest.fail("it is not to start"), list(argv))
+
+
+def test_unknown_variables_are_told_when_the_settings_are_checked(
+    environment: Set, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert checked("--check-config") == os.EX_OK
+    assert capsys.readouterr() == ("", "")
+    environment(TWO_WORDS_DRAIN_TIMEOT="secret", SENDER_URL="http://sender.example")
+    told = "TRACEPOST_TWO_WORDS_DRAIN_TIMEOT names no setting; is TRACEPOST_TWO_WORDS_DRAIN_TIMEOUT meant?\n"
+    assert checked("--check-config") == os.EX_OK
+    assert capsys.readouterr() == ("", told)
+    environment(PUBLISH_TIMEOUT="0")
+    assert checked() == os.EX_CONFIG
+    assert capsys.readouterr().err.endswith(f"PUBLISH_TIMEOUT: Input should be greater than 0\n{told}")
+
+
+async def test_unknown_variables_are_told_once_at_the_start(environment: Set) -> None:
+    environment(TWO_WORDS_HOSTT="secret", TWO_WORDS_LOG_LEVLE="secret")
+    with capture_logs() as logs:
+        async with runner.admin_port(ExampleSettings.read(admin_port=0), {}):
+            pass
+    [warned] = [each for each in logs if each["log_level"] == "warning"]
+    assert [each.split()[0] for each in warned["variables"]] == [
+        "TRACEPOST_TWO_WORDS_HOSTT",
+        "TRACEPOST_TWO_WORDS_LOG_LEVLE",
+    ]
+    assert "secret" not in str(warned)

@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from sender import watch
 from tests.signatures import ED25519, RSA
-from tracepost.dkim_keys import Key
+from tracepost.dkim_private import Key
 from tracepost.events import Bounced, Complained, Data, Delivered
 
 HARD = Bounced(bounce_class="hard", category="invalid_recipient", diagnostic="550 no such user", origin="dsn")

@@ -1,29 +1,18 @@
-"""Keys of DKIM: what a setting says of them, which of them sign for a sender, and what DNS must say; pure."""
+"""Keys of DKIM: what a setting says of them, and which of them sign for a sender; pure."""
 
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
-from typing import Literal, NamedTuple, NoReturn
-
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from tracepost.addresses import parse
 
-LEAST_BITS = 1024  # what is shorter is not verified (RFC 8301, 3.2)
+if TYPE_CHECKING:  # it takes 7 MB, which who has no keys does not need
+    from tracepost.dkim_private import Key
 
 _SELECTOR = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
-
-Private = RSAPrivateKey | Ed25519PrivateKey
 
 
 class KeyFile(NamedTuple):
@@ -39,56 +28,11 @@ class KeyFile(NamedTuple):
         return f"{self.domain}:{self.selector}{date}={self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """A private key, and where its public half stands: in the TXT record of `<selector>._domainkey.<domain>`."""
-
-    domain: str
-    selector: str
-    private: Private
-    begins: datetime | None = None
-
-    @property
-    def algorithm(self) -> Literal["rsa", "ed25519"]:
-        """As the record calls it."""
-        return "rsa" if isinstance(self.private, RSAPrivateKey) else "ed25519"
-
-    @property
-    def record(self) -> str:
-        """What the TXT record must say (RFC 6376, 3.6.1; RFC 8463, 4)."""
-        public = self.private.public_key()
-        if isinstance(self.private, RSAPrivateKey):
-            written = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        else:
-            written = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return f"v=DKIM1; k={self.algorithm}; p={b64encode(written).decode()}"
-
-    def sign(self, data: bytes) -> bytes:
-        """The signature; with Ed25519 that of the digest (RFC 8463, 3)."""
-        if isinstance(self.private, RSAPrivateKey):
-            return self.private.sign(data, PKCS1v15(), SHA256())
-        return self.private.sign(sha256(data).digest())
-
-
 def read(entries: Iterable[str]) -> tuple[KeyFile, ...]:
     """From `example.org:selector=/path/key.pem` or `example.org:selector@2026-07-01=/path/key.pem`; ValueError names
     an entry that is neither.
     """
     return tuple(map(_entry, entries))
-
-
-def private(pem: bytes) -> Private:
-    """The key in a PEM file; ValueError says why it cannot sign."""
-    try:
-        found = load_pem_private_key(pem, password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm):  # whose words are about the library
-        remedy = "make one with `openssl genpkey -algorithm ed25519`"
-        raise ValueError(f"is no private key in PEM without a password; {remedy}") from None
-    if not isinstance(found, RSAPrivateKey | Ed25519PrivateKey):
-        raise ValueError("is neither an RSA nor an Ed25519 key, which are all that DKIM knows")
-    if isinstance(found, RSAPrivateKey) and found.key_size < LEAST_BITS:
-        raise ValueError(f"has {found.key_size} bits, which nobody verifies; make one of 2048")
-    return found
 
 
 def of_sender(keys: Mapping[str, Sequence[Key]], domain: str, now: datetime) -> tuple[Key, ...]:

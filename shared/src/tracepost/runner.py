@@ -57,6 +57,8 @@ async def admin_port(settings: Settings, checks: Checks) -> AsyncIterator[None]:
     """`/livez`, `/readyz` and `/metrics` on a port of its own."""
     async with http.serving(http.admin(checks), settings.host, settings.admin_port) as port:
         log.info("starting", admin_port=port)
+        if strange := settings.unknown():  # told here, for a worker, which has no such port, would repeat it
+            log.warning("unknown variables", variables=strange)
         yield
 
 
@@ -85,7 +87,11 @@ def run(
         told = "apply missing migrations, make and drop months, and stop"
         parser.add_argument("--migrate", action="store_true", help=told)
     options = parser.parse_args(argv)
-    if (settings := configured(settings_type)) is None:
+    settings = configured(settings_type)
+    if settings is None or options.check_config:
+        for each in settings_type.unknown():
+            print(each, file=sys.stderr)  # noqa: T201 - where faults of the settings are told
+    if settings is None:
         return os.EX_CONFIG
     if options.print_config:
         print(printable(settings))  # noqa: T201 - it is what was asked for
@@ -103,7 +109,7 @@ def run(
 def configured(settings_type: type[AnySettings]) -> AnySettings | None:
     """The settings as the environment gives them; None after it was printed what is wrong with them."""
     try:
-        return settings_type()
+        return settings_type.read()
     except (ValidationError, ValueError, OSError) as error:
         told = explain(error, settings_type.service) if isinstance(error, ValidationError) else str(error)
         print(told, file=sys.stderr)  # noqa: T201 - there is no logger without settings

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from yarl import URL
 
-from tracepost import keys
-from tracepost.environment import PREFIX, told
+from tracepost import environment, keys
+from tracepost.environment import prefix_of, told
 from tracepost.keys import Keys
 from tracepost.tokens import Keyring
 
@@ -39,8 +38,10 @@ def _origins(told: tuple[str, ...]) -> tuple[str, ...]:
 Origins = Annotated[tuple[str, ...], BeforeValidator(parts), AfterValidator(_origins)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What every service is told; each service adds its own. Read once, at start."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
 
     service: ClassVar[str]
 
@@ -53,6 +54,20 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     publish_timeout: Seconds = 30.0
     drain_timeout: Seconds = 25.0
+
+    @classmethod
+    def read(cls, **given: Any) -> Self:
+        """What is `given`, else what the environment says; ValidationError, or OSError for a file that cannot be read.
+
+        Not by pydantic-settings: it would take 5 MB, for none of whose sources we have a use.
+        """
+        found = {name: told(name, cls.service) for name in cls.model_fields}
+        return cls.model_validate({name: value for name, value in found.items() if value is not None} | given)
+
+    @classmethod
+    def unknown(cls) -> list[str]:
+        """The variables of this service that name no setting of it, in words."""
+        return environment.unknown(os.environ, cls.service, cls.model_fields)
 
     def keyring(self) -> Keyring:
         """The root keys; ValueError tells how to write them."""
@@ -85,13 +100,6 @@ class Settings(BaseSettings):
     def model_post_init(self, context: Any) -> None:
         """Refuse keys that cannot be used when the settings are read, not when the first token is signed."""
         self.keyring()
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment alone, and what a test hands in."""
-        return init_settings, _Environment(settings_cls)
 
 
 class DatabaseSettings(Settings):
@@ -126,16 +134,6 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-class _Environment(PydanticBaseSettingsSource):
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        service: str = self.settings_cls.service  # type: ignore[attr-defined]  # always our Settings
-        return told(field_name, service), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in found.items() if value is not None}
-
-
 def _checked_url(secret: SecretStr) -> SecretStr:
     url = URL(secret.get_secret_value())
     if not url.scheme or not url.host:
@@ -145,16 +143,16 @@ def _checked_url(secret: SecretStr) -> SecretStr:
 
 def explain(error: ValidationError, service: str) -> str:
     """The faults as lines for a person, each with the variable to set."""
-    own = PREFIX + service.replace("-", "_").upper()
-    lines = [f"{own}_{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors() if each["loc"]]
+    own = prefix_of(service)
+    lines = [f"{own}{str(each['loc'][0]).upper()}: {each['msg']}" for each in error.errors() if each["loc"]]
     rest = [each["msg"] for each in error.errors() if not each["loc"]]
     return "\n".join(lines + rest)
 
 
 def printable(settings: Settings) -> str:
     """The settings as lines of NAME=value, secrets masked; what is not set is left out."""
-    own = PREFIX + settings.service.replace("-", "_").upper()
-    return "\n".join(f"{own}_{name.upper()}={_text(value)}" for name, value in settings if value is not None)
+    own = prefix_of(settings.service)
+    return "\n".join(f"{own}{name.upper()}={_text(value)}" for name, value in settings if value is not None)
 
 
 def _text(value: object) -> str:

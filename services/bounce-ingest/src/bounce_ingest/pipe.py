@@ -24,7 +24,7 @@ Take = Callable[[BounceIngestSettings, Sequence[str], bytes], Awaitable[None]]
 def main(take: Take, addresses: Sequence[str]) -> int:
     """Returns the exit code: whatever is wrong may be right later, and the mail server keeps the mail until then."""
     try:
-        settings = BounceIngestSettings(parsers=1, migrate=False)
+        settings = BounceIngestSettings.read(parsers=1, migrate=False)
         logs.configure(settings.service, "WARNING")
         mail = _read(sys.stdin.buffer, settings.kept_bytes)
         asyncio.run(_take(take, settings, addresses, mail))

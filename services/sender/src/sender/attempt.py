@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -39,11 +40,14 @@ from sender.store import Leased, Message, Queue, Settlement
 from tracepost import clock, crash, metrics, requests
 from tracepost.addresses import parse
 from tracepost.batches import Batches
-from tracepost.dkim_keys import Key, of_sender
+from tracepost.dkim_keys import of_sender
 from tracepost.events import Bounced, Deferred, Delivered, Rejected, event
 from tracepost.requests import SendRequest
 from tracepost.runner import background
 from tracepost.tokens import Keyring
+
+if TYPE_CHECKING:
+    from tracepost.dkim_private import Key
 
 log = structlog.get_logger()
 

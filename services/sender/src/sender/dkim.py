@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sender import fields
-from tracepost.dkim_keys import Key
+
+if TYPE_CHECKING:
+    from tracepost.dkim_private import Key
 
 # Each is signed once more than it occurs, so that none can be added: these even where they are absent …
 _ALWAYS = (

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -18,9 +18,12 @@ from sender.routing.named import NameServer
 from sender.routing.relays import Entry, Given
 from sender.routing.routes import Routes
 from tracepost import dkim_keys
-from tracepost.dkim_keys import Key, KeyFile
+from tracepost.dkim_keys import KeyFile
 from tracepost.events import Tracking
 from tracepost.settings import ApiSettings, DatabaseSettings, Port, Seconds, parts
+
+if TYPE_CHECKING:
+    from tracepost.dkim_private import Key
 
 Minutes = Annotated[
     tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1), BeforeValidator(parts)
@@ -142,10 +145,12 @@ class SenderSettings(ApiSettings, DatabaseSettings):
 
 
 def _key(file: KeyFile) -> Key:
+    from tracepost.dkim_private import Key, private  # 7 MB, which a sender without keys does not need
+
     try:
-        private = dkim_keys.private(Path(file.path).read_bytes())
+        made = private(Path(file.path).read_bytes())
     except OSError as error:
         raise ValueError(f"DKIM_KEYS: {file.path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ValueError(f"DKIM_KEYS: {file.path} {error}") from None
-    return Key(file.domain, file.selector, private, file.begins)
+    return Key(file.domain, file.selector, made, file.begins)

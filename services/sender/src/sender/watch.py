@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from tracepost import metrics
-from tracepost.dkim_keys import Key, of_sender
+from tracepost.dkim_keys import of_sender
 from tracepost.events import Bounced, Complained, Data, Delivered
+
+if TYPE_CHECKING:
+    from tracepost.dkim_private import Key
 
 OTHER = "other"  # than the watched ones, of which there may be any number
 

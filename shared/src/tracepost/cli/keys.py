@@ -88,7 +88,7 @@ def dkim(
 
 
 def _dkim(domain: str, selector: str, algorithm: Algorithm, folder: Path, begins: str) -> dict[str, Any]:
-    from tracepost import dkim_keys
+    from tracepost import dkim_keys, dkim_private
 
     file = folder / f"{domain}.{selector}.pem"
     date = f"@{begins}" if begins else ""
@@ -104,7 +104,7 @@ def _dkim(domain: str, selector: str, algorithm: Algorithm, folder: Path, begins
         raise typer.BadParameter(
             f"{file} is there already; give another --selector, for keys are replaced by new names"
         ) from None
-    key = dkim_keys.Key(listed.domain, listed.selector, dkim_keys.private(pem))
+    key = dkim_private.Key(listed.domain, listed.selector, dkim_private.private(pem))
     name = f"{listed.selector}._domainkey.{listed.domain}"
     return {"algorithm": algorithm, "file": str(file), "entry": str(listed), "name": name, "record": key.record}
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import dns.asyncresolver
 from dns.nameserver import Do53Nameserver
 
-from tracepost import dkim_keys
+from tracepost import dkim_keys, dkim_private
 from tracepost.addresses import parse
-from tracepost.dkim_keys import Key, KeyFile
+from tracepost.dkim_keys import KeyFile
+from tracepost.dkim_private import Key
 from tracepost.doctor.domains import Address, Domains
 from tracepost.settings import parts
 
@@ -65,6 +66,6 @@ def _address(text: str) -> Address:
 
 def _key(file: KeyFile) -> Key:
     try:
-        return Key(file.domain, file.selector, dkim_keys.private(Path(file.path).read_bytes()), file.begins)
+        return Key(file.domain, file.selector, dkim_private.private(Path(file.path).read_bytes()), file.begins)
     except ValueError as error:
         raise ValueError(f"{file.path} {error}") from None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from tracepost.dkim_keys import Key
+from tracepost.dkim_private import Key
 from tracepost.doctor.findings import Finding
 from tracepost.doctor.publishing import record, tags
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Protocol
 
-from tracepost.dkim_keys import Key
+from tracepost.dkim_private import Key
 from tracepost.doctor.findings import Finding
 from tracepost.doctor.publishing import record
 

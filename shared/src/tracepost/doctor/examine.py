@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import dns.asyncresolver
 from yarl import URL
 
-from tracepost.dkim_keys import Key
+from tracepost.dkim_private import Key
 from tracepost.doctor import dkim, dmarc, domains, records, spf
 from tracepost.doctor.domains import Address, Answer, Domains
 from tracepost.doctor.findings import Finding
