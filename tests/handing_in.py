@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
@@ -16,6 +15,7 @@ from tracepost.tokens import Keyring
 
 PAUSE = 0.1  # seconds, before a mail that was not taken is handed in again
 PATIENCE = 60.0  # seconds for an answer
+_END = b"nothing: it is over"
 
 _PATH, _RECIPIENT = "b+the-return-path@bounces.example.test", "the-recipient@example.test"
 
@@ -41,49 +41,61 @@ def reports(keyring: Keyring, unproven_every: int = 0) -> Iterator[Mail]:
         yield Mail(content, path, message_id if is_proven else None)
 
 
-class NotTaken(Exception):
-    """The reply says to try again."""
+class Session(asyncio.Protocol):
+    """One connection, over which one mail after the other is handed in.
 
+    It reads replies as they come, without streams and tasks: a load must cost less than what it loads.
+    """
 
-class Session:
-    """One connection."""
+    def __init__(self, first: Mail, further: Iterator[Mail], taken: Callable[[Mail], None]) -> None:
+        self.in_hand: Mail | None = first
+        self._further, self._taken = further, taken
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._read = b""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the greeting."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._end = self._loop.call_later(PATIENCE, transport.abort)
+        self._dialogue = self._hand_in()
+        self._expected = next(self._dialogue)
 
-    async def hand_in(self, mail: Mail) -> None:
-        """Return when it is taken; NotTaken, OSError or EOFError otherwise."""
-        async with asyncio.timeout(PATIENCE):
-            self._writer.write(f"MAIL FROM:<>\r\nRCPT TO:<{mail.to}>\r\nDATA\r\n".encode())
-            for expected in (b"250", b"250", b"354"):
-                await self._reply(expected)
-            self._writer.write(mail.content + b".\r\n")
-            await self._reply(b"250")
+    def data_received(self, data: bytes) -> None:
+        """Go on with each reply, or end with one that was not expected."""
+        self._end.cancel()
+        *lines, self._read = (self._read + data).split(b"\r\n")
+        for line in lines:
+            if line[3:4] == b"-":  # more of it follows
+                continue
+            self._expected = next(self._dialogue, _END) if line.startswith(self._expected) else _END
+            if self._expected is _END:
+                self._transport.abort()
+                return
+        self._end = self._loop.call_later(PATIENCE, self._transport.abort)
 
-    async def _reply(self, expected: bytes) -> None:
-        while (line := await self._reader.readuntil())[3:4] == b"-":
-            pass
-        if not line.startswith(expected):
-            raise NotTaken(line.decode())
+    def connection_lost(self, _: Exception | None) -> None:
+        """What is in hand now was not taken."""
+        self._end.cancel()
+        self._dialogue.close()
+        if not self.ended.done():
+            self.ended.set_result(None)
 
-    async def begin(self) -> None:
-        """Be greeted and say hello."""
-        async with asyncio.timeout(PATIENCE):
-            await self._reply(b"220")
-            self._writer.write(b"EHLO client.test\r\n")
-            await self._reply(b"250")
-
-
-@asynccontextmanager
-async def session(port: int) -> AsyncIterator[Session]:
-    """A session that has begun."""
-    reader, writer = await asyncio.open_connection(HOST, port)
-    try:
-        one = Session(reader, writer)
-        await one.begin()
-        yield one
-    finally:
-        writer.transport.abort()
+    def _hand_in(self) -> Generator[bytes, None, None]:
+        """Yields how the next reply must begin."""
+        yield b"220"
+        self._transport.write(b"EHLO client.test\r\n")
+        yield b"250"
+        while self.in_hand:
+            self._transport.write(b"MAIL FROM:<>\r\nRCPT TO:<%b>\r\nDATA\r\n" % self.in_hand.to.encode())
+            yield b"250"
+            yield b"250"
+            yield b"354"
+            self._transport.write(self.in_hand.content + b".\r\n")
+            yield b"250"
+            self._taken(self.in_hand)
+            self.in_hand = next(self._further, None)
 
 
 async def crowd(port: int, mails: Iterable[Mail], connections: int, taken: Callable[[Mail], None]) -> int:
@@ -92,20 +104,28 @@ async def crowd(port: int, mails: Iterable[Mail], connections: int, taken: Calla
 
     async def work() -> None:
         nonlocal refusals
-        waiting: Mail | None = next(line, None)
+        waiting = next(line, None)
         while waiting:
-            try:
-                async with session(port) as one:
-                    while waiting:
-                        await one.hand_in(waiting)
-                        taken(waiting)
-                        waiting = next(line, None)
-            except (NotTaken, OSError, EOFError, TimeoutError):
+            if waiting := await _session(port, waiting, line, taken):
                 refusals += 1
                 await asyncio.sleep(PAUSE)
 
     await asyncio.gather(*(work() for _ in range(connections)))
     return refusals
+
+
+async def _session(port: int, first: Mail, further: Iterator[Mail], taken: Callable[[Mail], None]) -> Mail | None:
+    """Hand in as long as they are taken; answers the one that was not."""
+    one = Session(first, further, taken)
+    try:
+        transport, _ = await asyncio.get_running_loop().create_connection(lambda: one, HOST, port)
+    except OSError:
+        return first
+    try:
+        await one.ended
+    finally:
+        transport.abort()
+    return one.in_hand
 
 
 def some(keyring: Keyring, count: int, unproven_every: int = 0) -> list[Mail]:

@@ -27,6 +27,8 @@ class Wrong(Exception):
 
 # What is measured; answers how many items it has done.
 Work = Callable[[], Awaitable[int]]
+# What CPU is told of: a process and its children, or some of them together.
+Pids = Mapping[str, int | Sequence[int]]
 # Prepares, gives the work to be measured, and afterwards raises Wrong if its result is wrong. Gets the URL of a virtual
 # host of its own with the topology in it, or nothing if it needs no servers.
 Contender = Callable[[str], AbstractAsyncContextManager[Work]]
@@ -76,7 +78,7 @@ class Round:
         return self.items / self.seconds
 
 
-async def run(bench: Bench, servers: Servers | None, pids: Mapping[str, int], rounds: int = ROUNDS) -> None:
+async def run(bench: Bench, servers: Servers | None, pids: Pids, rounds: int = ROUNDS) -> None:
     """Measure all and print; Wrong names the contender whose result was wrong."""
     done: dict[str, list[Round]] = {name: [] for name in bench.contenders}
     for _ in range(rounds):
@@ -88,7 +90,7 @@ async def run(bench: Bench, servers: Servers | None, pids: Mapping[str, int], ro
     print("\n".join(_report(bench, done)), flush=True)  # noqa: T201 - it is what was asked for
 
 
-async def _turn(contender: Contender, servers: Servers | None, pids: Mapping[str, int]) -> Round:
+async def _turn(contender: Contender, servers: Servers | None, pids: Pids) -> Round:
     async with virtual_host(servers) if servers else nullcontext("") as url, contender(url) as work:
         gc.collect()
         gc.freeze()  # what was prepared is not looked through again and again while the work runs
@@ -117,8 +119,10 @@ def _report(bench: Bench, done: Mapping[str, Sequence[Round]]) -> list[str]:
     return lines + [ratio.told(rates) for ratio in bench.ratios]
 
 
-def _cpu(pids: Mapping[str, int]) -> dict[str, float]:
-    return {name: _cpu_seconds(pid, set(pids.values()) - {pid}) for name, pid in pids.items()}
+def _cpu(pids: Pids) -> dict[str, float]:
+    groups = {name: [of] if isinstance(of, int) else of for name, of in pids.items()}
+    named = {pid for group in groups.values() for pid in group}
+    return {name: sum(_cpu_seconds(pid, named - {pid}) for pid in group) for name, group in groups.items()}
 
 
 def _cpu_seconds(pid: int, without: AbstractSet[int]) -> float:
