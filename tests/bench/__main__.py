@@ -59,7 +59,7 @@ async def with_servers(chosen: AbstractSet[str]) -> None:
         if send.NAME in chosen:
             await send.measure(servers, {"RabbitMQ": rabbit.pid, "PostgreSQL": postgres.pid})
         if ingest.NAME in chosen:
-            await ingest.measure(servers, {"RabbitMQ": rabbit.pid})
+            await ingest.measure(servers, {"RabbitMQ": rabbit.pid, "PostgreSQL": postgres.pid})
         for name in pixel.NAMES:
             if name in chosen:
                 await pixel.measure(servers, rabbit.pid, name)

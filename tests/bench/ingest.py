@@ -7,35 +7,30 @@ two and four take beside one tells whether they are in one another's way.
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from signal import SIGCONT, SIGSTOP, Signals
 from statistics import median
 
-from local_stack.processes import free_port, running
+from local_stack.processes import free_port
 from local_stack.stack import Servers
 from tests.bench.harness import Bench, Contender, Ratio, Work, Wrong, run
+from tests.bench.holding import awake, holding
 from tests.bench.peers.aiosmtpd import bare
 from tests.bouncing import DOMAIN, published
 from tests.conftest import ROOT, new_database
 from tests.faults.alone import Alone, alone
 from tests.handing_in import Mail, crowd, some
-from tracepost.runner import background
 from tracepost.tokens import Keyring
 
 NAME, HELD = "ingest", "ingest, each process held to a share of a core"
 MAILS, HELD_MAILS, WARM = 2_000, 600, 200  # of each process
 CONNECTIONS = 100  # of each process
 SHARE = 0.15  # of a core
-LOOK_EVERY = 0.02  # seconds
 FOLDER = ROOT / ".local" / "bench"
 KEYRING = Keyring({1: bytes(32)})  # as `alone` has it
 COUNTS = {1: "one", 2: "two", 4: "four"}
@@ -71,7 +66,7 @@ async def measure(servers: Servers, pids: Mapping[str, int]) -> None:
     ratios = [Ratio(_ours(count), _bare(count), reach=0.5) for count in COUNTS]
     for count in (2, 4):
         ratios += [Ratio(_ours(count), _ours(1), reach=0.9 * count), Ratio(_bare(count), _bare(1))]
-    async with _awake() as fillers:
+    async with awake() as fillers:
         held.pids["fillers"] = fillers
         await run(Bench(HELD, "mail", _contenders(held, *COUNTS), ratios), servers, held.pids)
     for name, used in held.used.items():
@@ -90,18 +85,6 @@ def _bare(count: int) -> str:
 
 def _ours(count: int) -> str:
     return f"{COUNTS[count]} of ours"
-
-
-@asynccontextmanager
-async def _awake() -> AsyncIterator[Sequence[int]]:
-    """Keep every core busy with what gives way to all else; waking one costs those most who do least."""
-    argv = ["chrt", "--idle", "0", sys.executable, "-c", "while True: pass"]
-    async with AsyncExitStack() as started:
-        fillers = [
-            await started.enter_async_context(running("filler", argv, env={}, log=FOLDER / f"filler.{core}.log"))
-            for core in range(os.cpu_count() or 1)
-        ]
-        yield [each.pid for each in fillers]
 
 
 @asynccontextmanager
@@ -167,45 +150,8 @@ async def _warmed(stand: Stand, name: str, port: int, warm: Sequence[Mail], mail
 
 
 async def _held(stand: Stand, name: str, handing_in: Awaitable[int]) -> int:
-    """The same, while no process and its parser have more than their share of a core.
-
-    They are stopped and continued, for which nobody needs the right that a control group needs.
-    """
-    budgets = [Budget(unit, SHARE) for unit in stand.units]
-    try:
-        async with background(_keep(budgets)):
-            refused = await handing_in
+    """The same, while no process and its parser have more than their share of a core."""
+    async with holding(stand.units, SHARE) as budgets:
+        refused = await handing_in
         stand.used[name].append(median(each.used() for each in budgets))
-        return refused
-    finally:
-        for each in budgets:
-            each.signal(SIGCONT)
-
-
-async def _keep(budgets: Sequence[Budget]) -> None:
-    while True:
-        for each in budgets:
-            each.signal(SIGSTOP if each.used() > 1 else SIGCONT)
-        await asyncio.sleep(LOOK_EVERY)
-
-
-class Budget:
-    """A share of a core from now on; who has had too much waits for as long as it takes, so it is exact in the end."""
-
-    def __init__(self, pids: Sequence[int], share: float) -> None:
-        self._pids, self._share = pids, share
-        self._began, self._before = time.monotonic(), self._spent()
-
-    def used(self) -> float:
-        """What part of it."""
-        return (self._spent() - self._before) / (self._share * (time.monotonic() - self._began))
-
-    def signal(self, number: Signals) -> None:
-        """Stop the processes, or let them go on."""
-        for pid in self._pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, number)
-
-    def _spent(self) -> float:
-        """Seconds, by the processes' own clocks: see clock_getcpuclockid(3)."""
-        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self._pids)
+    return refused
