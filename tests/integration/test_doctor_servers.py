@@ -117,3 +117,12 @@ async def test_services_say_what_is_wrong_with_their_own_settings(monkeypatch: p
     assert "TRACEPOST_PIXEL_PORT" in found[0].found
     assert "python -m pixel --print-config" in found[0].remedy
     assert (await settings.examine(["none-such"]))[0].level == "warning"
+
+
+async def test_a_variable_that_names_no_setting_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACEPOST_TOKEN_KEYS", "1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+    [found] = await settings.examine(["pixel"])
+    assert (found.level, found.found) == ("ok", "can be used")
+    monkeypatch.setenv("TRACEPOST_PIXEL_SPOLL", "/var/spool")
+    [found] = await settings.examine(["pixel"])
+    assert (found.level, "TRACEPOST_PIXEL_SPOOL" in found.found) == ("warning", True)

@@ -12,7 +12,7 @@ from typing import Any
 from tracepost import dkim_keys
 from tracepost.doctor.asked import read
 from tracepost.doctor.domains import Domains
-from tracepost.doctor.findings import Finding
+from tracepost.doctor.findings import Finding, Level
 from tracepost.environment import told
 from tracepost.settings import parts
 
@@ -62,7 +62,7 @@ async def _checked(service: str) -> list[Finding]:
     argv = (sys.executable, "-m", _package(service), "--check-config")
     process = await asyncio.create_subprocess_exec(*argv, stderr=asyncio.subprocess.PIPE)
     _, said = await process.communicate()
-    if process.returncode == os.EX_OK:
-        return [Finding(check, "ok", "can be used")]
+    level: Level = "warning" if process.returncode == os.EX_OK else "error"
     remedy = f"mend it in the environment of {service}; `python -m {_package(service)} --print-config` shows all"
-    return [Finding(check, "error", line, remedy) for line in said.decode(errors="replace").splitlines() if line]
+    lines = [line for line in said.decode(errors="replace").splitlines() if line]
+    return [Finding(check, level, line, remedy) for line in lines] or [Finding(check, "ok", "can be used")]
