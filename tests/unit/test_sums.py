@@ -53,6 +53,16 @@ def test_what_others_count_is_added_to_our_own() -> None:
     assert found["tracepost_z_count"] == 22
 
 
+def test_of_moments_the_latest_counts() -> None:
+    """Each worker tells since when the same key signs: added up, it would never seem old."""
+    began = Gauge("tracepost_w_timestamp_seconds", "w", registry=None)
+    sums = Sums([began])
+    began.set(1_000)
+    sums.tell(1, [("tracepost_w_timestamp_seconds", "tracepost_w_timestamp_seconds", {}, 1_000)])
+    sums.tell(2, [("tracepost_w_timestamp_seconds", "tracepost_w_timestamp_seconds", {}, 1_200)])
+    assert shown(sums) == {"tracepost_w_timestamp_seconds": 1_200}
+
+
 def test_the_sums_stand_in_the_place_of_our_own_metrics_for_a_while() -> None:
     before = len(snapshot())
     spooled = metrics.OPENS_SPOOLED._value.get()

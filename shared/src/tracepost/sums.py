@@ -1,10 +1,11 @@
-"""Adds up the metrics of several processes, those that have ended among them."""
+"""Adds up the metrics of several processes, those that have ended among them; of moments the latest counts."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import add
 
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.metrics import MetricWrapperBase
@@ -19,6 +20,7 @@ _Key = tuple[str, str, tuple[tuple[str, str], ...]]
 _OURS = "tracepost_"
 _LASTING = {"counter", "histogram"}  # what a process that has ended has counted stays counted
 _ADDED = {*_LASTING, "gauge"}
+_MOMENT = "_timestamp_seconds"  # so ends the name of a gauge that is one point in time, for all processes
 
 
 def snapshot() -> list[Sample]:
@@ -59,7 +61,8 @@ class Sums(Collector):
             values = others[family.name]
             for sample in family.samples:
                 key = family.name, sample.name, tuple(sample.labels.items())
-                added.add_sample(sample.name, sample.labels, sample.value + values.pop(key, 0))
+                value = _together(family.name)(sample.value, values.pop(key, 0))
+                added.add_sample(sample.name, sample.labels, value)
             for (_, name, labels), value in values.items():
                 added.add_sample(name, dict(labels), value)
             yield added
@@ -70,8 +73,13 @@ class Sums(Collector):
             sums[key[0]][key] += value
         for samples in self._told.values():
             for family, name, labels, value in samples:
-                sums[family][family, name, tuple(labels.items())] += value
+                key = family, name, tuple(labels.items())
+                sums[family][key] = _together(family)(sums[family][key], value)
         return sums
+
+
+def _together(family: str) -> Callable[[float, float], float]:
+    return max if family.endswith(_MOMENT) else add
 
 
 @contextmanager
