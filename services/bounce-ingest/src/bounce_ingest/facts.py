@@ -96,9 +96,14 @@ def _recipient(report: RecipientReport, claim: Claim, keyring: Keyring) -> Data 
 
 def _is_of_another(report: RecipientReport, claim: Claim, keyring: Keyring) -> bool:
     """It names others alone; or ours, and an address of another domain as the one that had it last: a forward's."""
-    named = [address for address in (report.original_recipient, report.final_recipient) if address]
+    named = _named(report)
     ours = next((address for address in named if keyring.names(claim, address)), None)
     return bool(named) and (ours is None or not _is_one_domain(ours, named[-1]))
+
+
+def _named(report: RecipientReport | DispositionReport) -> list[str]:
+    """The recipient as it was first, and last."""
+    return [address for address in (report.original_recipient, report.final_recipient) if address]
 
 
 def _is_one_domain(one: str, other: str) -> bool:
@@ -110,7 +115,7 @@ def _is_one_domain(one: str, other: str) -> bool:
 
 def _opened(report: DispositionReport, claim: Claim, keyring: Keyring) -> Opened | None:
     """Only "displayed" tells of a reader, and of a person only what a person did; another's copy is not ours."""
-    named = [address for address in (report.original_recipient, report.final_recipient) if address]
+    named = _named(report)
     is_ours = not named or any(keyring.names(claim, address) for address in named)
     if report.disposition != "displayed" or not is_ours:
         return None
