@@ -185,6 +185,14 @@ async def test_a_key_becomes_a_session_that_scripts_cannot_read(client: Api, sto
         assert answer.status == 401
 
 
+async def test_a_parameter_is_given_once(client: Api) -> None:
+    for path in ("/v1/messages?app=shop&limit=1&app=other", "/v1/stats?app=&app="):
+        async with client.get(path, headers=bearer(SHOP)) as answer:
+            told = await answer.json()
+        assert (answer.status, told["code"]) == (422, "invalid-request")
+        assert [each["pointer"] for each in told["errors"]] == ["/app"]
+
+
 async def test_a_login_is_good_once(client: Api) -> None:
     async with client.post("/v1/session/login", headers=bearer(SHOP)) as answer:
         login = (await answer.json())["login"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from tests.unit.samples import modest, told
-from tracepost.problems import MOST_BYTES, MOST_FAULTS, Fault, Invalid, Problem, from_validation
+from tracepost.problems import MOST_BYTES, MOST_FAULTS, Fault, Invalid, Problem, from_validation, repeated
 
 
 class Inner(BaseModel, extra="forbid"):
@@ -80,6 +80,12 @@ def test_what_is_no_json_is_told_with_its_place() -> None:
 def test_the_input_is_not_repeated() -> None:
     problem = faults(many=[{"count": "secret"}], word="secret")
     assert b"secret" not in problem.document()
+
+
+def test_what_is_given_more_than_once_is_told_once() -> None:
+    found = {each.pointer: each.detail for each in repeated(["app", "a/b", "to", "app", "a/b", "app"])}
+    assert found == dict.fromkeys(["/app", "/a~1b"], "is given more than once; give it once")
+    assert repeated(["app", "to"]) == []
 
 
 def test_faults_beyond_50_are_counted() -> None:

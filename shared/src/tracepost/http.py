@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from tracepost.keys import LOCAL, Client, Keys, Scope
-from tracepost.problems import PROBLEM_TYPE, Invalid, Problem, from_validation
+from tracepost.problems import PROBLEM_TYPE, Invalid, Problem, from_validation, of_faults, repeated
 
 log = structlog.get_logger()
 
@@ -26,6 +26,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CHECK_TIMEOUT = 2.0
 BACKLOG = 128  # connections that wait to be taken
 
+INVALID = "invalid-request", "The request cannot be understood"
 SAFE = ("GET", "HEAD", "OPTIONS")
 SESSION_COOKIE, CONSOLE_HEADER = "tracepost-session", "Tracepost-Console"
 PREFLIGHT = {
@@ -39,11 +40,13 @@ PREFLIGHT = {
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every fault with a problem document."""
     try:
+        if twice := repeated([name for name, _ in request.query.items()]):
+            raise Invalid(of_faults(twice, *INVALID))
         return await handler(request)
     except Invalid as error:
         problem = error.problem
     except ValidationError as error:
-        problem = from_validation(error, "invalid-request", "The request cannot be understood")
+        problem = from_validation(error, *INVALID)
     except web.HTTPException as error:
         if error.status < 400:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -74,6 +75,12 @@ def faults(error: ValidationError, *, union: bool = False) -> list[Fault]:
         Fault(pointer=_pointer(each["loc"][union:]), detail=_remedy(each))
         for each in error.errors(include_url=False, include_input=False)
     ]
+
+
+def repeated(names: Sequence[str]) -> list[Fault]:
+    """The names that are there more than once: of their values one would be passed over without a word."""
+    detail = "is given more than once; give it once"
+    return [Fault(pointer=_pointer([name]), detail=detail) for name, count in Counter(names).items() if count > 1]
 
 
 def of_faults(faults: Sequence[Fault], code: str, title: str) -> Problem:
