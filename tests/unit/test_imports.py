@@ -72,7 +72,7 @@ PURE = {
     *("tracepost.doctor.findings", "tracepost.doctor.publishing", "tracepost.doctor.domains"),
     *("tracepost.doctor.spf", "tracepost.doctor.spf_terms", "tracepost.doctor.dkim", "tracepost.doctor.dmarc"),
     *("tracepost.bounces.classify", "tracepost.bounces.values", "tracepost.keys", "tracepost.months"),
-    "tracepost.limit",
+    *("tracepost.limit", "tracepost.times"),
 }
 ADAPTERS = {
     *(

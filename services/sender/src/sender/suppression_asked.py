@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from tracepost.addresses import MOST_CHARACTERS, normal, parse
-from tracepost.events import RejectionReason, Utc, storable
+from tracepost.events import RejectionReason, storable
 from tracepost.keys import Name
+from tracepost.times import Time
 
 MOST_CHECKED = 1_000
 
@@ -34,7 +35,7 @@ class Search(Asked):
     """Everything about one address; with `at`, what was known then, and what held."""
 
     address: Address
-    at: Utc | None = None
+    at: Time | None = None
 
 
 class Addition(Asked):
@@ -42,7 +43,7 @@ class Addition(Asked):
 
     address: Address
     app: Name | None = None
-    until: Utc | None = None
+    until: Time | None = None
     why: Why
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 from uuid_utils.compat import uuid7
 
 from sender.suppression import Entry, Evidence, entries
 from sender.suppression_asked import Address, Why
-from tracepost.events import RejectionReason, Utc
+from tracepost.events import RejectionReason
 from tracepost.keys import Client, Name, app_of
 from tracepost.problems import Fault, Invalid, Problem, faults
+from tracepost.times import Time
 
 COLUMNS = ("address", "app", "reason", "since", "until", "why")
 
@@ -50,14 +50,6 @@ class Plan(NamedTuple):
     ignored: list[tuple[Candidate, str]]
 
 
-def _time(text: str) -> datetime:
-    with suppress(ValueError):
-        time = datetime.fromisoformat(text)
-        if time.tzinfo is not None:
-            return time
-    raise ValueError("is no time with its zone; write it as 2026-03-04T12:30:00Z")
-
-
 def _now(info: ValidationInfo) -> datetime:
     now: datetime = (info.context or {})["now"]
     return now
@@ -81,8 +73,8 @@ class _Line(BaseModel):
     address: Address
     app: Name | None = None
     reason: RejectionReason = "manual"
-    since: Annotated[Utc, BeforeValidator(_time), AfterValidator(_past)] | None = None
-    until: Annotated[Utc, BeforeValidator(_time), AfterValidator(_after_since)] | None = None
+    since: Annotated[Time, AfterValidator(_past)] | None = None
+    until: Annotated[Time, AfterValidator(_after_since)] | None = None
     why: Why | None = None
 
 

@@ -16,10 +16,11 @@ from status_store.rollup import ISSUES
 from status_store.standing import Status
 from status_store.terms import address_of
 from tracepost.addresses import MOST_CHARACTERS, normal, parse
-from tracepost.events import Utc, storable
+from tracepost.events import storable
 from tracepost.keys import Name
 from tracepost.months import least_id
 from tracepost.problems import Invalid, Problem
+from tracepost.times import Time
 
 MOST_WORD = 1_000
 MOST_HOURS, MOST_DAYS = timedelta(days=32), timedelta(days=400)
@@ -62,8 +63,8 @@ class Listing(Asked):
     tag: Word | None = None
     sender: Word | None = Field(None, description="the address of From")
     app: Name | None = None
-    from_: Utc | None = Field(None, alias="from", description="made at that time or later")
-    to: Utc | None = Field(None, description="made before that time")
+    from_: Time | None = Field(None, alias="from", description="made at that time or later")
+    to: Time | None = Field(None, description="made before that time")
     unseen: bool = Field(False, description="delivery issues alone that nobody has seen yet")
     cursor: UUID | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
@@ -91,7 +92,7 @@ class Wish(Asked):
 class Answered(Asked):
     """When a recipient answered, and the Message-ID of the answer: the same answer reported twice is one event."""
 
-    at: Utc | None = None
+    at: Time | None = None
     reply_id: Word | None = None
 
 
@@ -196,8 +197,8 @@ def _walk(asked: Listing, found: dict[str, str], statuses: tuple[Status, ...]) -
 class Stats(Asked):
     """A time, in hours or days of UTC; without one the last day, or the last 30 days."""
 
-    from_: Utc | None = Field(None, alias="from")
-    to: Utc | None = None
+    from_: Time | None = Field(None, alias="from")
+    to: Time | None = None
     by: Literal["hour", "day"] = "hour"
     app: Name | None = None
 
