@@ -31,10 +31,9 @@ class Operation(NamedTuple):
     @property
     def statuses(self) -> tuple[int, ...]:
         """With which problem documents it may answer."""
-        found = {503, *self.refusals}
+        found = {422, 503, *self.refusals}  # any parameter may be given twice
         found |= {401, 403} if self.scope else set()
         found |= {400, 404} if "{" in self.path else set()
-        found |= {422} if self.query or self.body else set()
         found |= {413} if self.body else set()
         found |= {403} if self.method != "get" else set()  # for pages of other origins
         return tuple(sorted(found))
